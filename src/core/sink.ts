@@ -1,0 +1,74 @@
+import type { RecordBatch } from './batch.ts'
+import type { ConnectorContext } from './context.ts'
+import type { Problem } from './error.ts'
+import type { SourcePosition } from './position.ts'
+import type { SchemaChange } from './record.ts'
+import type { SchemaOperationKind, TableSchema } from './table.ts'
+
+export type SinkContext = ConnectorContext
+
+/** How a sink makes the replay after a crash harmless. */
+export type ReplayProtection =
+  /** Position and rows are written in one transaction; `connect` returns the position. */
+  | 'transactional-position'
+  /** A row is replaced by key and version. */
+  | 'idempotent-upsert'
+  /** Rows may appear twice after a crash. */
+  | 'append'
+
+export interface SinkCapabilities {
+  readonly replay: ReplayProtection
+  readonly supportsUpsert: boolean
+  readonly supportsDelete: boolean
+  /** Honours unchanged cells: keeps the stored value. */
+  readonly supportsPartialRows: boolean
+  /** Schema changes that `alterTable` applies, besides `create-table` and `truncate`, which every sink must. */
+  readonly schemaChanges: readonly SchemaOperationKind[]
+  /** How long accepted rows may wait before the runtime calls `flush`, in milliseconds. 0: after every batch. */
+  readonly flushIntervalMs: number
+}
+
+/** What a sink knows when it is connected. */
+export interface SinkResume {
+  /** The position that it holds itself, next to its rows; null when it keeps none. */
+  readonly position: SourcePosition | null
+}
+
+export interface WriteContext {
+  /** Aborted when the write is no longer wanted; the sink should end soon, with an error. */
+  readonly signal: AbortSignal
+  /** 1 at first; higher when the same call is repeated after a retryable error. */
+  readonly attempt: number
+}
+
+export interface WriteResult {
+  /**
+   * Cumulative: everything up to this position survives the loss of this process (and of the server, as far as it
+   * promises that). Null while nothing new is.
+   */
+  readonly durable: SourcePosition | null
+}
+
+/**
+ * Keeps one system equal to the source. Calls never overlap. After a retryable error the same call with the same
+ * batch object is made again, so accepted rows must not be lost or taken twice.
+ */
+export abstract class Sink {
+  abstract readonly type: string
+  abstract capabilities(): SinkCapabilities
+  /** Every reason why this cannot work, each with its fix. Changes nothing on the server. */
+  abstract validate(context: SinkContext): Promise<readonly Problem[]>
+  abstract connect(context: SinkContext): Promise<SinkResume>
+  /** Makes the table or brings an existing one of ours up to this schema. Idempotent. */
+  abstract createTable(schema: TableSchema): Promise<void>
+  /** Applies a schema change, truncate included. Called after a flush; idempotent, as it is repeated at replay. */
+  abstract alterTable(before: TableSchema, change: SchemaChange): Promise<'applied' | 'unsupported'>
+  /** Accepts the rows, in order per key. May return before they are durable. */
+  abstract writeBatch(batch: RecordBatch, context: WriteContext): Promise<WriteResult>
+  /** Makes all that was accepted durable. A sink without it is durable when `writeBatch` returns. */
+  flush?(context: WriteContext): Promise<WriteResult>
+  /** Frees connections; drops what is not durable. Safe to call in every state. */
+  abstract disconnect(): Promise<void>
+  /** Removes what the sink made on the server. Called by nothing but the explicit command. */
+  teardown?(): Promise<void>
+}

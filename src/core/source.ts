@@ -1,0 +1,68 @@
+import type { RecordBatch } from './batch.ts'
+import type { ConnectorContext } from './context.ts'
+import type { Problem } from './error.ts'
+import type { SourcePosition } from './position.ts'
+import type { TableSelection } from './selection.ts'
+import type { TableSchema } from './table.ts'
+
+export interface SourceContext extends ConnectorContext {
+  readonly tables: TableSelection
+}
+
+/** Where a source writes to. */
+export interface BatchWriter {
+  /** Aborted when the source shall stop reading. */
+  readonly signal: AbortSignal
+  /** Hands a batch over. When it returns a promise, wait for it before reading more from the server. */
+  write(batch: RecordBatch): void | Promise<void>
+}
+
+export interface SourceCapabilities {
+  /** `exact`: a transaction's rows arrive between its Begin and Commit, in commit order. */
+  readonly transactions: boolean
+  /** Whether updates can leave cells out (`UNCHANGED`). A sink must then keep what it has. */
+  readonly unchangedCells: boolean
+  readonly updates: boolean
+  readonly deletes: boolean
+}
+
+/** How far the first copy is. Estimates, except `rowsCopied`. */
+export interface SnapshotProgress {
+  readonly tablesDone: number
+  readonly tablesTotal: number
+  readonly rowsCopied: number
+  readonly rowsTotal: number
+}
+
+/**
+ * Reads the committed row changes of one database. The methods are called in the order validate, connect, discover,
+ * stream, disconnect; `checkpoint`, `currentPosition` and `headPosition` may be called while `stream` runs. A source
+ * is used for one attempt: after a failure the runtime makes a new one.
+ */
+export abstract class Source {
+  abstract readonly type: string
+  abstract capabilities(): SourceCapabilities
+  /** Every reason why this cannot work, each with its fix. Changes nothing on the server. */
+  abstract validate(context: SourceContext): Promise<readonly Problem[]>
+  abstract connect(context: SourceContext): Promise<void>
+  /** The selected tables as the server has them now. */
+  abstract discover(): Promise<readonly TableSchema[]>
+  /**
+   * Announces every table (`create-table`), copies what was not copied yet, then follows the log. `from` is null at
+   * the first start: copy first. Resolves after `out.signal` is aborted; the connection stays for a last
+   * `checkpoint`. Throws `PositionLostError` when the log does not reach back to `from`.
+   */
+  abstract stream(out: BatchWriter, from: SourcePosition | null): Promise<void>
+  /** Everything up to here is durable and stored: the server may forget it (law L1). */
+  abstract checkpoint(position: SourcePosition): Promise<void>
+  /** The last position that was handed to `out`. */
+  abstract currentPosition(): SourcePosition | null
+  /** The end of the server's log, for lag; null when the server cannot say. */
+  abstract headPosition(): Promise<SourcePosition | null>
+  /** Frees connections; removes nothing from the server (law L4). Safe to call in every state. */
+  abstract disconnect(): Promise<void>
+  /** Present while a first copy runs. */
+  snapshotProgress?(): SnapshotProgress | null
+  /** Removes what the source made on the server. Called by nothing but the explicit command. */
+  teardown?(): Promise<void>
+}
