@@ -39,7 +39,10 @@ export class RecordBatch implements Iterable<CdcRecord> {
   readonly spans: readonly TransactionSpan[]
   readonly schemaChange: SchemaChange | null
   readonly heartbeat: Heartbeat | null
-  /** Resume here once everything up to the end of this batch is durable; null inside a transaction. */
+  /**
+   * Position of the last commit in the batch (null without one): may be stored once the whole batch is durable. The
+   * batch may go on with the first rows of the next transaction, see `endsInTransaction`; they come again at a resume.
+   */
   readonly position: SourcePosition | null
   /** Memory that the batch holds, in bytes: the unit of the channel's budget. */
   readonly byteSize: number
@@ -62,7 +65,7 @@ export class RecordBatch implements Iterable<CdcRecord> {
     this.byteSize = 256 + (rows?.byteSize ?? 0)
   }
 
-  /** Rows; `position` is that of the last commit when the batch ends with one, else null. */
+  /** Rows of one or more transactions, or of a table's first copy. */
   static ofRows(
     origin: Origin,
     tables: readonly TableSchema[],
@@ -92,6 +95,12 @@ export class RecordBatch implements Iterable<CdcRecord> {
       if (span.position !== null) return span.commitTimeMs
     }
     return null
+  }
+
+  /** True when the last rows belong to a transaction whose commit comes in a later batch. */
+  get endsInTransaction(): boolean {
+    const last = this.spans.at(-1)
+    return this.origin === 'stream' && last !== undefined && last.position === null
   }
 
   /** The table of a row. */

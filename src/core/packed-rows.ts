@@ -62,7 +62,7 @@ export class PackedRows {
 
   /** Memory that the rows hold, in bytes. */
   get byteSize(): number {
-    return this.arena.length + this.cellCount * 8 + this.rowCount * 11
+    return this.arena.length + this.cells.byteLength + this.op.length * 11
   }
 
   #growRows(): void {

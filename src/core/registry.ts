@@ -5,11 +5,11 @@ import type { Sink } from './sink.ts'
 import type { Source } from './source.ts'
 
 /** What a connector exports: light enough to load for help and schema, the driver comes with `load`. */
-export interface Connector<Instance, Config> {
+export interface Connector<Instance, Config, Input = unknown> {
   readonly type: string
   /** One line for `sluice connectors`. */
   readonly summary: string
-  readonly config: ConfigSchema<Config>
+  readonly config: ConfigSchema<Config, Input>
   /** Imports the driver; called only for connectors in use. */
   load(): Promise<(config: Config) => Instance>
 }
@@ -23,16 +23,16 @@ export interface AnyConnector<Instance> {
 }
 
 /** Ties the type of the config to the connector. */
-export function defineSource<const Type extends string, Config>(
-  connector: Connector<Source, Config> & { readonly type: Type },
-): Connector<Source, Config> & { readonly type: Type } {
+export function defineSource<const Type extends string, Config, Input>(
+  connector: Connector<Source, Config, Input> & { readonly type: Type },
+): Connector<Source, Config, Input> & { readonly type: Type } {
   return connector
 }
 
 /** Ties the type of the config to the connector. */
-export function defineSink<const Type extends string, Config>(
-  connector: Connector<Sink, Config> & { readonly type: Type },
-): Connector<Sink, Config> & { readonly type: Type } {
+export function defineSink<const Type extends string, Config, Input>(
+  connector: Connector<Sink, Config, Input> & { readonly type: Type },
+): Connector<Sink, Config, Input> & { readonly type: Type } {
   return connector
 }
 

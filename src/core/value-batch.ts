@@ -74,8 +74,8 @@ export class ValueBatchBuilder {
     if (this.#spans.length === 0) return null
     const rows = this.#rows
     rows.arena = this.#arena.subarray(0, this.#used) as PackedRows['arena']
-    const position = open === null ? this.#position : null
-    const batch = RecordBatch.ofRows(this.#origin, this.#tables, rows, this.#spans, position)
+    const batch = RecordBatch.ofRows(this.#origin, this.#tables, rows, this.#spans, this.#position)
+    this.#position = null
     this.#arena = Buffer.allocUnsafe(16 * 1024)
     this.#used = 0
     this.#rows = new PackedRows(this.#arena, 64, 512)

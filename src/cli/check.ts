@@ -1,0 +1,76 @@
+import type { ConnectorContext } from '../core/context.ts'
+import { PreconditionError, type Problem } from '../core/error.ts'
+import { selectTables } from '../core/selection.ts'
+import { type TableSchema, tableName } from '../core/table.ts'
+import { buildPipeline } from '../runtime/config/build.ts'
+import { loadConfig } from '../runtime/config/load.ts'
+import { createLogger } from '../runtime/config/log.ts'
+import type { PipelineDefinition } from '../runtime/definition.ts'
+import { checkPipeline } from '../runtime/pipeline.ts'
+import { exitCodeOf, exitCodes } from '../runtime/policy.ts'
+import { columns } from './help.ts'
+import { reportProblems } from './report.ts'
+import type { Terminal } from './terminal.ts'
+
+/** Connects both sides, finds every problem and lists the tables. Moves and changes nothing. */
+export async function check(
+  args: { readonly config: string; readonly json: boolean },
+  terminal: Terminal,
+): Promise<number> {
+  const config = await loadConfig(args.config)
+  const log = createLogger(config.log, (line) => terminal.note(line))
+  const definition = await buildPipeline(config)
+  try {
+    const problems = await checkPipeline(definition, { log })
+    const isReady = problems.every((problem) => problem.severity === 'warning')
+    const tables = isReady
+      ? await discover(definition, { pipeline: config.name, log, now: Date.now, run: 0 })
+      : []
+    if (args.json)
+      terminal.print(JSON.stringify({ ok: isReady, problems, tables: tables.map(describeTable) }))
+    else printCheck(terminal, problems, tables)
+    return isReady ? exitCodes.ok : exitCodeOf(new PreconditionError(problems))
+  } finally {
+    await definition.store.close()
+  }
+}
+
+async function discover(
+  definition: PipelineDefinition,
+  context: ConnectorContext,
+): Promise<readonly TableSchema[]> {
+  const source = definition.source.create()
+  try {
+    await source.connect({ ...context, tables: selectTables(definition.tables) })
+    return await source.discover()
+  } finally {
+    await source.disconnect()
+  }
+}
+
+function describeTable(table: TableSchema): object {
+  return {
+    table: tableName(table),
+    key: keyOf(table),
+    columns: table.columns.map(({ name, native, nullable }) => ({ name, type: native, nullable })),
+  }
+}
+
+function keyOf(table: TableSchema): readonly string[] {
+  return table.key.map((index) => table.columns[index]!.name)
+}
+
+function printCheck(terminal: Terminal, problems: readonly Problem[], tables: readonly TableSchema[]): void {
+  reportProblems(terminal, problems)
+  const errors = problems.filter((problem) => problem.severity === 'error').length
+  if (errors > 0) {
+    terminal.print(`not ready: ${errors} ${errors === 1 ? 'problem' : 'problems'} to solve first`)
+    return
+  }
+  terminal.print(`ready: ${tables.length} ${tables.length === 1 ? 'table' : 'tables'} to replicate`)
+  const rows = tables.map((table) => {
+    const key = table.key.length === 0 ? 'no key' : `key (${keyOf(table).join(', ')})`
+    return [tableName(table), `${table.columns.length} columns, ${key}`] as const
+  })
+  for (const line of columns(rows)) terminal.print(line)
+}

@@ -1,0 +1,66 @@
+/** Every command with its options: the parser, the help and the suggestions read this. */
+
+export interface CommandOption {
+  readonly type: 'boolean' | 'string'
+  readonly summary: string
+  /** Shown in the help after the name. */
+  readonly value?: string
+  readonly choices?: readonly string[]
+}
+
+export interface Command {
+  /** Positional arguments; a `?` at the end makes one optional. */
+  readonly positionals: readonly string[]
+  readonly summary: string
+  readonly options: Readonly<Record<string, CommandOption>>
+  /** Arguments are not looked at here but handed on as they are. */
+  readonly raw?: boolean
+}
+
+const json: CommandOption = {
+  type: 'boolean',
+  summary: 'Machine-readable output on stdout; everything else on stderr.',
+}
+
+export const commands = {
+  run: {
+    positionals: ['config'],
+    summary: 'Run the pipeline of a config file until it is stopped.',
+    options: {
+      json,
+      once: { type: 'boolean', summary: 'Stop when everything that is there now is replicated.' },
+      'log-level': {
+        type: 'string',
+        value: 'level',
+        choices: ['debug', 'info', 'warn', 'error'],
+        summary: 'Overrides log.level of the config.',
+      },
+    },
+  },
+  check: {
+    positionals: ['config'],
+    summary: 'Connect, find every problem, and list the tables; moves nothing.',
+    options: { json },
+  },
+  connectors: { positionals: [], summary: 'List the sources and sinks.', options: { json } },
+  schema: {
+    positionals: ['config?'],
+    summary: 'Print the JSON Schema of config files, with the connectors that a config brings.',
+    options: {},
+  },
+  demo: {
+    positionals: [],
+    summary: 'Replicate between real servers that are started for it.',
+    options: {},
+    raw: true,
+  },
+} as const satisfies Readonly<Record<string, Command>>
+
+export type CommandName = keyof typeof commands
+
+export const globalOptions: Readonly<Record<string, CommandOption>> = {
+  help: { type: 'boolean', summary: 'Show help; after a command, help for it.' },
+  version: { type: 'boolean', summary: 'Show the version.' },
+}
+
+export const shortOptions: Readonly<Record<string, string>> = { h: 'help', V: 'version' }

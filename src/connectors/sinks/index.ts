@@ -1,0 +1,2 @@
+/** The sinks that come with Sluice: one line each, of light modules (the driver comes with `load`). */
+export { memory } from './memory/index.ts'

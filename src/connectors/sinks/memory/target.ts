@@ -1,0 +1,101 @@
+import { UNCHANGED } from '../../../core/canonical.ts'
+import { CoreError, PoisonRecordError } from '../../../core/error.ts'
+import type { CdcRecord, SchemaChange } from '../../../core/record.ts'
+import type { RowView } from '../../../core/row-view.ts'
+import { type TableSchema, tableName } from '../../../core/table.ts'
+import type { ValueRow } from '../../../core/value-batch.ts'
+
+interface Table {
+  schema: TableSchema
+  rows: Map<string, ValueRow>
+}
+
+const targets = new Map<string, MemoryTarget>()
+
+/** What a memory sink has made durable: tables of rows by key. */
+export class MemoryTarget {
+  readonly #tables = new Map<string, Table>()
+
+  /** The target of that name in this process. */
+  static named(name: string): MemoryTarget {
+    const target = targets.get(name) ?? new MemoryTarget()
+    targets.set(name, target)
+    return target
+  }
+
+  get tables(): readonly TableSchema[] {
+    return [...this.#tables.values()].map(({ schema }) => schema)
+  }
+
+  rows(table: string): readonly ValueRow[] {
+    return [...(this.#tables.get(table)?.rows.values() ?? [])]
+  }
+
+  createTable(schema: TableSchema): void {
+    const name = tableName(schema)
+    const table = this.#tables.get(name)
+    if (table === undefined) this.#tables.set(name, { schema, rows: new Map() })
+    else this.#reshape(table, schema)
+  }
+
+  alterTable(change: SchemaChange): void {
+    const table = this.#table(change.table)
+    this.#reshape(table, change.table)
+    if (change.change.kind === 'truncate') table.rows.clear()
+  }
+
+  /** One record of a batch. */
+  apply(record: CdcRecord): void {
+    if (record._tag !== 'Insert' && record._tag !== 'Update' && record._tag !== 'Delete') return
+    const { schema, rows } = this.#table(record.table)
+    const before = record._tag === 'Insert' ? null : record.before
+    const stored = before === null ? undefined : rows.get(keyOf(before))
+    if (before !== null) rows.delete(keyOf(before))
+    if (record._tag === 'Delete') return
+    const key = keyOf(record.after)
+    rows.set(key, merged(schema, record.after, stored ?? rows.get(key)))
+  }
+
+  /** Cells stay with their column's id; a column that is new shows its `addedDefault`. */
+  #reshape(table: Table, schema: TableSchema): void {
+    const sources = schema.columns.map((column) => {
+      const old = table.schema.columns.find(({ id }) => id === column.id)
+      return [column.name, old?.name ?? null, column.addedDefault ?? null] as const
+    })
+    for (const [key, row] of table.rows) {
+      table.rows.set(
+        key,
+        Object.fromEntries(sources.map(([name, old, added]) => [name, old === null ? added : row[old]])),
+      )
+    }
+    table.schema = schema
+  }
+
+  #table(schema: TableSchema): Table {
+    const table = this.#tables.get(tableName(schema))
+    if (table === undefined)
+      throw new CoreError('memory/no-table', `table ${tableName(schema)} was not announced`)
+    return table
+  }
+}
+
+function keyOf(row: RowView): string {
+  const { key } = row.table
+  if (key.length === 0)
+    throw new PoisonRecordError('memory/no-key', `table ${tableName(row.table)} has no key`)
+  return JSON.stringify(key.map((index) => Buffer.from(row.bytes(index)).toString('latin1')))
+}
+
+/** Unchanged cells keep what is stored (law L7). */
+function merged(schema: TableSchema, row: RowView, stored: ValueRow | undefined): ValueRow {
+  const cells = schema.columns.map(({ name }, index) => {
+    const value = row.value(index)
+    if (value !== UNCHANGED) return [name, value]
+    if (stored !== undefined) return [name, stored[name]]
+    throw new PoisonRecordError(
+      'memory/nothing-stored',
+      `column ${name} of ${tableName(schema)} is unchanged, but no row is stored`,
+    )
+  })
+  return Object.fromEntries(cells)
+}

@@ -1,0 +1,15 @@
+import { boolean, described, duration, struct, text, withDefault } from '../../../core/fields.ts'
+
+/** Options of the `memory` source. */
+export const MemoryConfig = struct({
+  database: text().pipe(
+    described('Name of the database, shared by everything in this process that uses the name.'),
+  ),
+  partialUpdates: boolean().pipe(
+    described('Leaves cells that did not change out of updates, as servers do with large values.'),
+    withDefault(false),
+  ),
+  heartbeat: duration({ min: '1ms' }).pipe(described('How often an idle log says so.'), withDefault('1s')),
+})
+
+export type MemoryConfig = typeof MemoryConfig.Type

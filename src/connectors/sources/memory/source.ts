@@ -1,0 +1,225 @@
+import { RecordBatch } from '../../../core/batch.ts'
+import { UNCHANGED } from '../../../core/canonical.ts'
+import { PositionLostError, type Problem } from '../../../core/error.ts'
+import type { SourcePosition } from '../../../core/position.ts'
+import {
+  type BatchWriter,
+  type SnapshotProgress,
+  Source,
+  type SourceCapabilities,
+  type SourceContext,
+} from '../../../core/source.ts'
+import { type TableSchema, tableName } from '../../../core/table.ts'
+import { ValueBatchBuilder, type ValueRow } from '../../../core/value-batch.ts'
+import type { MemoryConfig } from './config.ts'
+import { type MemoryChange, MemoryDatabase, type MemoryTransaction } from './database.ts'
+
+const batchBytes = 64 * 1024
+
+export class MemorySource extends Source {
+  readonly type = 'memory'
+  readonly #config: MemoryConfig
+  readonly #database: MemoryDatabase
+  #context: SourceContext | null = null
+  #position: SourcePosition | null = null
+  #progress: SnapshotProgress | null = null
+  #heartbeatAtMs = 0
+
+  constructor(config: MemoryConfig) {
+    super()
+    this.#config = config
+    this.#database = MemoryDatabase.named(config.database)
+  }
+
+  capabilities(): SourceCapabilities {
+    return { transactions: true, unchangedCells: this.#config.partialUpdates, updates: true, deletes: true }
+  }
+
+  async validate(): Promise<readonly Problem[]> {
+    return []
+  }
+
+  async connect(context: SourceContext): Promise<void> {
+    this.#context = context
+  }
+
+  async discover(): Promise<readonly TableSchema[]> {
+    return this.#database.schemas().filter((table) => this.#selects(table))
+  }
+
+  async stream(out: BatchWriter, from: SourcePosition | null): Promise<void> {
+    const builder = new ValueBatchBuilder('stream')
+    let done = from === null ? await this.#copy(out) : await this.#resume(out, Number(from.resume))
+    while (!out.signal.aborted) {
+      const transaction = this.#database.read(done + 1)
+      if (transaction !== undefined) await this.#replay(out, builder, ++done, transaction)
+      if (transaction === undefined || builder.byteSize >= batchBytes) await this.#write(out, builder.take())
+      if (transaction === undefined) await this.#idle(out, done)
+    }
+  }
+
+  async checkpoint(position: SourcePosition): Promise<void> {
+    this.#database.forget(Number(position.resume))
+  }
+
+  currentPosition(): SourcePosition | null {
+    return this.#position
+  }
+
+  async headPosition(): Promise<SourcePosition | null> {
+    return positionOf(this.#database.head)
+  }
+
+  override snapshotProgress(): SnapshotProgress | null {
+    return this.#progress
+  }
+
+  async disconnect(): Promise<void> {
+    this.#context = null
+  }
+
+  #selects(table: TableSchema): boolean {
+    return this.#context!.tables.includes(table.namespace, table.name)
+  }
+
+  async #write(out: BatchWriter, batch: RecordBatch | null): Promise<void> {
+    if (batch === null) return
+    this.#position = batch.position ?? this.#position
+    await out.write(batch)
+  }
+
+  /** Nothing awaits between here and the last row list: all tables are as of one transaction, which is returned. */
+  async #copy(out: BatchWriter): Promise<number> {
+    const at = this.#database.head
+    const tables = this.#database.schemas().filter((table) => this.#selects(table))
+    const copies = tables.map((table) => ({ table, rows: this.#database.rows(tableName(table)) }))
+    const rowsTotal = copies.reduce((total, { rows }) => total + rows.length, 0)
+    this.#progress = { tablesDone: 0, tablesTotal: tables.length, rowsCopied: 0, rowsTotal }
+    for (const { table, rows } of copies) {
+      const builder = new ValueBatchBuilder('snapshot')
+      builder.begin({ id: `copy of ${tableName(table)}`, commitTimeMs: null, version: versionOf(at) })
+      await out.write(announcement(table, 'snapshot'))
+      const truncate = {
+        _tag: 'SchemaChange',
+        before: table,
+        table,
+        change: { kind: 'truncate' },
+        origin: 'snapshot',
+      } as const
+      await out.write(RecordBatch.ofSchemaChange(truncate))
+      for (const row of rows) {
+        if (out.signal.aborted) return at
+        builder.insert(table, row)
+        this.#progress = { ...this.#progress, rowsCopied: this.#progress.rowsCopied + 1 }
+        if (builder.byteSize >= batchBytes) await out.write(builder.take()!)
+      }
+      const rest = builder.take()
+      if (rest !== null) await out.write(rest)
+      this.#progress = { ...this.#progress, tablesDone: this.#progress.tablesDone + 1 }
+    }
+    this.#progress = null
+    return at
+  }
+
+  async #resume(out: BatchWriter, done: number): Promise<number> {
+    if (done < this.#database.forgotten || done > this.#database.head) {
+      throw new PositionLostError(
+        'memory/position-lost',
+        `the log of database "${this.#config.database}" does not reach back to the checkpoint`,
+        {
+          fix: 'Remove the checkpoint of this pipeline to copy everything again.',
+        },
+      )
+    }
+    for (const table of this.#database.schemas(done))
+      if (this.#selects(table)) await out.write(announcement(table, 'stream'))
+    return done
+  }
+
+  async #replay(
+    out: BatchWriter,
+    builder: ValueBatchBuilder,
+    number: number,
+    { changes, commitTimeMs }: MemoryTransaction,
+  ): Promise<void> {
+    builder.begin({ id: String(number), commitTimeMs, version: versionOf(number) })
+    for (const change of changes) {
+      if (!this.#selects(change.table)) continue
+      if (change.kind === 'schema') {
+        await this.#write(out, builder.take())
+        await out.write(RecordBatch.ofSchemaChange({ _tag: 'SchemaChange', ...change, origin: 'stream' }))
+      } else {
+        this.#add(builder, change)
+        if (builder.byteSize >= batchBytes) await this.#write(out, builder.take())
+      }
+    }
+    builder.commit(positionOf(number))
+  }
+
+  #add(builder: ValueBatchBuilder, change: Exclude<MemoryChange, { kind: 'schema' }>): void {
+    const { table } = change
+    if (change.kind === 'insert') builder.insert(table, change.after)
+    else if (change.kind === 'delete') builder.delete(table, change.before)
+    else if (!this.#config.partialUpdates) builder.update(table, change.after, change.before)
+    else
+      builder.update(
+        table,
+        partial(table, change.before, change.after),
+        keyChange(table, change.before, change.after),
+      )
+  }
+
+  /** Says that the log is read, at most once per interval; ends at a commit, an abort or the next heartbeat. */
+  async #idle(out: BatchWriter, done: number): Promise<void> {
+    const wake = AbortSignal.any([out.signal, AbortSignal.timeout(this.#config.heartbeat)])
+    const awake = new Promise<void>((resolve) =>
+      wake.addEventListener('abort', () => resolve(), { once: true }),
+    )
+    const timeMs = this.#context?.now() ?? 0
+    if (timeMs - this.#heartbeatAtMs >= this.#config.heartbeat) {
+      this.#heartbeatAtMs = timeMs
+      await this.#write(
+        out,
+        RecordBatch.ofHeartbeat({ _tag: 'Heartbeat', position: positionOf(done), timeMs }),
+      )
+    }
+    if (done === this.#database.head && !out.signal.aborted)
+      await Promise.race([this.#database.changed(), awake])
+  }
+}
+
+function positionOf(number: number): SourcePosition {
+  return { order: String(number).padStart(16, '0'), resume: number }
+}
+
+function versionOf(number: number): bigint {
+  return BigInt(number) << 16n
+}
+
+function announcement(table: TableSchema, origin: 'snapshot' | 'stream'): RecordBatch {
+  return RecordBatch.ofSchemaChange({
+    _tag: 'SchemaChange',
+    before: null,
+    table,
+    change: { kind: 'create-table' },
+    origin,
+  })
+}
+
+/** The row as a log that leaves out unchanged cells has it: always with the key. */
+function partial(table: TableSchema, before: ValueRow, after: ValueRow): ValueRow {
+  const cells = table.columns.map(({ name }, index) => {
+    return [
+      name,
+      !table.key.includes(index) && after[name] === before[name] ? UNCHANGED : after[name],
+    ] as const
+  })
+  return Object.fromEntries(cells)
+}
+
+/** The old key when it changed, else null. */
+function keyChange(table: TableSchema, before: ValueRow, after: ValueRow): ValueRow | null {
+  const names = table.key.map((index) => table.columns[index]!.name)
+  if (names.every((name) => before[name] === after[name])) return null
+  return Object.fromEntries(names.map((name) => [name, before[name]]))
+}

@@ -1,0 +1,37 @@
+import { described, duration, identifier, integer, oneOf, optional, secret, size, struct, withDefault } from '../../../core/fields.ts'
+
+/** Options of the `postgres` source. */
+export const PostgresConfig = struct({
+  url: secret().pipe(
+    described('Address of the server: postgres://user:password@host:5432/database, sslmode and certificates as parameters.'),
+  ),
+  slot: identifier().pipe(
+    described('Replication slot. Made when it does not exist. Default: sluice_ and the name of the pipeline.'),
+    optional,
+  ),
+  publication: identifier({
+    pattern: /^[^\u0000,]{1,63}$/u,
+    rule: 'must be the name of a publication, at most 63 characters, without a comma',
+  }).pipe(
+    described('Publication. Made for the selected tables when it does not exist. Default: sluice_ and the name of the pipeline.'),
+    optional,
+  ),
+  copyWorkers: integer({ min: 1, max: 32 }).pipe(described('Connections that copy tables at the same time in the first copy.'), withDefault(2)),
+  catchUp: oneOf('auto', 'off').pipe(
+    described(
+      'Reads a backlog of more than catchUpThreshold through SQL on a copy of the slot, about twice as fast as the replication protocol. Needs one more free replication slot.',
+    ),
+    withDefault('auto'),
+  ),
+  catchUpThreshold: size({ min: '1MB' }).pipe(described('Backlog of WAL from which on `catchUp` is used.'), withDefault('64MB')),
+  heartbeat: duration({ min: '100ms' }).pipe(
+    described('How often the position moves on while only other tables change, so that the server can remove WAL.'),
+    withDefault('5s'),
+  ),
+  lockTimeout: duration({ min: '1s' }).pipe(
+    described('How long the making of a slot waits for transactions that are open on the server.'),
+    withDefault('5m'),
+  ),
+})
+
+export type PostgresConfig = typeof PostgresConfig.Type

@@ -1,0 +1,181 @@
+/**
+ * Follows the log from a position: decodes messages, turns what needs attention (relations, truncates) into schema
+ * changes, and keeps the list of tables that goes into every position. Knows nothing of where the messages come from:
+ * `stream.ts` and `catch-up.ts` feed it.
+ */
+import { RecordBatch } from '../../../core/batch.ts'
+import { SchemaError } from '../../../core/error.ts'
+import type { Arena } from '../../../core/packed-rows.ts'
+import type { SourcePosition } from '../../../core/position.ts'
+import type { TableSelection } from '../../../core/selection.ts'
+import type { BatchWriter } from '../../../core/source.ts'
+import type { SchemaOperation, TableSchema } from '../../../core/table.ts'
+import { type CatalogTable, conversions, readTables, readTypes, storedTable } from './catalog.ts'
+import { type DecodedTable, PgoutputDecoder, type RelationMessage, SKIP_ALL } from './decoder.ts'
+import { parseLsn, type StoredTable, streamPosition, halves } from './position.ts'
+import { diffSchema, sameShape } from './schema-diff.ts'
+import type { PgTypes } from './types.ts'
+import type pg from 'pg'
+
+export interface FollowRequest {
+  /** For the catalog. */
+  readonly sql: pg.Client
+  readonly publication: string
+  readonly selection: TableSelection
+  readonly serverVersion: number
+  readonly system: string
+  /** The first commit at or after this is the first that is decoded. */
+  readonly from: bigint
+  readonly tables: Readonly<Record<string, StoredTable>>
+  readonly types: PgTypes
+  readonly out: BatchWriter
+}
+
+export class Follower {
+  readonly #request: FollowRequest
+  readonly decoder: PgoutputDecoder
+  #tables: Readonly<Record<string, StoredTable>>
+  #types: PgTypes
+  /** Bytes of the last Relation message by OID, to define the table again when its schema changes otherwise. */
+  readonly #relations = new Map<number, RelationMessage>()
+  /** A table has to be copied; the stream ends after the open transaction. */
+  copyNeeded = false
+
+  constructor(request: FollowRequest) {
+    this.#request = request
+    this.#tables = request.tables
+    this.#types = request.types
+    this.decoder = new PgoutputDecoder(request.system, request.from, request.tables)
+  }
+
+  /** The tables as of the last commit that was decoded. */
+  get tables(): Readonly<Record<string, StoredTable>> {
+    return this.#tables
+  }
+
+  /** Position of a place in the log between transactions. */
+  positionAt(lsn: bigint): SourcePosition {
+    const [high, low] = halves(lsn)
+    return streamPosition(high, low, this.#request.system, this.#tables)
+  }
+
+  take(arena: Arena): RecordBatch {
+    return this.decoder.take(arena)
+  }
+
+  /** Does what the decoder stopped for. Everything before is handed over already. */
+  async attend(): Promise<void> {
+    const attention = this.decoder.attention
+    this.decoder.attention = null
+    if (attention === null) return
+    switch (attention.kind) {
+      case 'relation':
+        return this.#relation(attention.relation)
+      case 'truncate':
+        for (const table of attention.tables) await this.#change(table, table, { kind: 'truncate' })
+        return
+      case 'nullable':
+        return this.#allowNull(attention.oid, attention.columns)
+    }
+  }
+
+  async #relation(relation: RelationMessage): Promise<void> {
+    this.#relations.set(relation.oid, relation)
+    if (!this.#request.selection.includes(relation.namespace, relation.name)) {
+      this.decoder.setTable(relation, null)
+      return
+    }
+    const name = `${relation.namespace}.${relation.name}`
+    const stored = this.#tables[name]
+    if (stored !== undefined && sameShape(stored, relation)) {
+      this.#define(relation, stored)
+      return
+    }
+    if (stored?.copiedAt != null && this.decoder.finalLsn < parseLsn(stored.copiedAt)) {
+      // An older shape: these rows are in the copy. Its own shape is announced before the first row after it.
+      this.decoder.setTable(relation, null)
+      return
+    }
+    const catalog = await this.#readTable(relation)
+    if (stored === undefined || stored.oid !== relation.oid) {
+      await this.#newTable(relation, catalog)
+      return
+    }
+    const diff = diffSchema(stored, relation, catalog, this.#types)
+    for (const step of diff.steps) await this.#change(step.before, step.after, step.change)
+    this.#store(name, diff.next)
+    this.#define(relation, diff.next)
+    this.copyNeeded ||= diff.copyAgain
+  }
+
+  /** A table that appeared in the publication. Its rows so far are not in the log, so it is copied. */
+  async #newTable(relation: RelationMessage, catalog: CatalogTable | null): Promise<void> {
+    const name = `${relation.namespace}.${relation.name}`
+    if (catalog === null) {
+      // Dropped or unpublished again since: nothing is left to keep equal to.
+      this.decoder.setTable(relation, null)
+      return
+    }
+    const stored = storedTable(catalog, this.#types, null)
+    if (stored.schema.key.length === 0) {
+      throw new SchemaError('postgres/no-key', `the new table ${name} has no primary key`, {
+        fix: `Give it a primary key, or exclude it with "!${name}" in tables.`,
+      })
+    }
+    this.#store(name, stored)
+    this.decoder.setTable(relation, null)
+    this.copyNeeded = true
+  }
+
+  /** NULL in a column that was NOT NULL: the constraint is gone. */
+  async #allowNull(oid: number, columns: readonly number[]): Promise<void> {
+    const relation = this.#relations.get(oid)!
+    const name = `${relation.namespace}.${relation.name}`
+    let stored = this.#tables[name]!
+    for (const index of columns) {
+      const from = stored.schema.columns[index]!
+      const to = { ...from, nullable: true }
+      const schema: TableSchema = {
+        ...stored.schema,
+        columns: stored.schema.columns.with(index, to),
+        version: stored.schema.version + 1,
+      }
+      await this.#change(stored.schema, schema, { kind: 'alter-column', from, to })
+      stored = { ...stored, schema }
+    }
+    this.#store(name, stored)
+    this.#define(relation, stored)
+  }
+
+  async #change(before: TableSchema, table: TableSchema, change: SchemaOperation): Promise<void> {
+    await this.#request.out.write(RecordBatch.ofSchemaChange({ _tag: 'SchemaChange', before, table, change, origin: 'stream' }))
+  }
+
+  #store(name: string, stored: StoredTable): void {
+    this.#tables = { ...this.#tables, [name]: stored }
+    this.decoder.resumeTables = this.#tables
+  }
+
+  #define(relation: RelationMessage, stored: StoredTable): void {
+    const { schema } = stored
+    const table: DecodedTable = {
+      schema,
+      identity: Uint8Array.from(relation.columns, (column) => (column.identity ? 1 : 0)),
+      required: Uint8Array.from(schema.columns, (column) => (column.nullable ? 0 : 1)),
+      conversions: conversions(stored, this.#types),
+      skipBelow: stored.copiedAt === null ? SKIP_ALL : parseLsn(stored.copiedAt),
+    }
+    this.decoder.setTable(relation, table)
+  }
+
+  async #readTable(relation: RelationMessage): Promise<CatalogTable | null> {
+    const { sql, publication, serverVersion } = this.#request
+    this.#types = await readTypes(sql)
+    const selection = {
+      patterns: [],
+      includes: (namespace: string, name: string) => namespace === relation.namespace && name === relation.name,
+    }
+    const tables = await readTables(sql, { publication, selection, serverVersion })
+    return tables.find((table) => table.oid === relation.oid) ?? null
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * LSNs and positions. An LSN is a place in the WAL, 64 bits; here a bigint where it is rare and two unsigned 32-bit
+ * halves where it is per transaction (PostgreSQL documentation, section 8.20, `pg_lsn`).
+ */
+import { InternalError } from '../../../core/error.ts'
+import type { Json, SourcePosition } from '../../../core/position.ts'
+import type { TableSchema } from '../../../core/table.ts'
+
+/** `16/B374D848` to a number. */
+export function parseLsn(text: string): bigint {
+  const match = /^([0-9A-Fa-f]{1,8})\/([0-9A-Fa-f]{1,8})$/.exec(text)
+  if (match === null) throw new InternalError('postgres/lsn', `"${text}" is not an LSN`)
+  return (BigInt(`0x${match[1]}`) << 32n) | BigInt(`0x${match[2]}`)
+}
+
+/** `16/B374D848`, as the server prints it. */
+export function formatLsn(lsn: bigint): string {
+  return `${(lsn >> 32n).toString(16).toUpperCase()}/${(lsn & 0xffffffffn).toString(16).toUpperCase()}`
+}
+
+/**
+ * Rows of a commit at `lsn` have the versions `lsn << 16` and up, at most this many more. A commit record takes at
+ * least 32 bytes, so the next commit's versions begin 2^21 higher or more; rows beyond share the last version, and
+ * the one written last wins.
+ */
+export const ORDINAL_LIMIT = (1 << 21) - 1
+
+/** Version of the first row of the transaction whose commit record starts at `lsn`. */
+export function versionAt(lsn: bigint): bigint {
+  return lsn << 16n
+}
+
+/** Version of every row of a copy whose snapshot was taken at `lsn`: above all earlier commits, below all later ones. */
+export function snapshotVersion(lsn: bigint): bigint {
+  return (lsn << 16n) - 1n
+}
+
+/** What the source knew about a table at a position; part of every position, so that schema and log never disagree. */
+export interface StoredTable {
+  /** pg_class.oid. */
+  readonly oid: number
+  /** LSN of the snapshot that the table was copied from; null when it has to be copied. */
+  readonly copiedAt: string | null
+  readonly schema: TableSchema
+  /** Type OID and modifier per column, to recognise the schema in Relation messages. */
+  readonly types: readonly (readonly [oid: number, modifier: number])[]
+}
+
+/** `resume` of a position. */
+export interface Resume {
+  /** The stream continues with the first commit at or after this LSN. */
+  readonly lsn: string
+  /** System identifier of the cluster: LSNs of another one mean nothing. */
+  readonly system: string
+  /** By `namespace.name`. */
+  readonly tables: Readonly<Record<string, StoredTable>>
+}
+
+/** Order of positions: 16 hex digits of the LSN, then the step of a copy that goes on from there, 0 in the stream. */
+export function streamPosition(high: number, low: number, system: string, tables: Resume['tables']): SourcePosition {
+  return new LsnPosition(high, low, system, tables, '00000000')
+}
+
+/** A position while tables are copied: `step` counts the tables that are done, from 1. */
+export function copyPosition(lsn: bigint, step: number, system: string, tables: Resume['tables']): SourcePosition {
+  const [high, low] = halves(lsn)
+  return new LsnPosition(high, low, system, tables, step.toString(16).padStart(8, '0'))
+}
+
+export function halves(lsn: bigint): [high: number, low: number] {
+  return [Number(lsn >> 32n), Number(lsn & 0xffffffffn)]
+}
+
+/** Reads what `resume` holds. Throws when it was not made by this source. */
+export function readResume(position: SourcePosition): Resume {
+  const resume = position.resume as unknown as Partial<Resume> | null
+  if (resume === null || typeof resume !== 'object' || typeof resume.lsn !== 'string' || typeof resume.tables !== 'object') {
+    throw new InternalError('postgres/position', 'the stored position was not written by a postgres source', {
+      fix: 'Give this pipeline its own name or its own checkpoint store.',
+    })
+  }
+  return resume as Resume
+}
+
+/** Made per transaction, formatted only when somebody looks. */
+class LsnPosition implements SourcePosition {
+  readonly #high: number
+  readonly #low: number
+  readonly #system: string
+  readonly #tables: Resume['tables']
+  readonly #step: string
+
+  constructor(high: number, low: number, system: string, tables: Resume['tables'], step: string) {
+    this.#high = high
+    this.#low = low
+    this.#system = system
+    this.#tables = tables
+    this.#step = step
+  }
+
+  get order(): string {
+    return `${hex8(this.#high)}${hex8(this.#low)}.${this.#step}`
+  }
+
+  get resume(): Json {
+    const lsn = `${this.#high.toString(16).toUpperCase()}/${this.#low.toString(16).toUpperCase()}`
+    return { lsn, system: this.#system, tables: this.#tables } as unknown as Json
+  }
+
+  toJSON(): { order: string; resume: Json } {
+    return { order: this.order, resume: this.resume }
+  }
+}
+
+function hex8(value: number): string {
+  return value.toString(16).padStart(8, '0')
+}

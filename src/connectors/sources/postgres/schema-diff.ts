@@ -1,0 +1,153 @@
+/**
+ * What changed between the schema that we know and a Relation message. pgoutput sends no DDL, only the shape of the
+ * rows that follow, so attribute numbers (which survive a rename) come from the catalog as it is now. The catalog may
+ * be ahead of the stream; whenever it no longer explains a difference the table is copied again. Pure.
+ */
+import { sameType } from '../../../core/column-type.ts'
+import type { Column, SchemaOperation, TableSchema } from '../../../core/table.ts'
+import { type CatalogColumn, type CatalogTable, describeColumn } from './catalog.ts'
+import type { RelationMessage } from './decoder.ts'
+import type { StoredTable } from './position.ts'
+import type { PgTypes } from './types.ts'
+
+export interface SchemaStep {
+  readonly before: TableSchema
+  readonly after: TableSchema
+  readonly change: SchemaOperation
+}
+
+export interface SchemaDiff {
+  readonly steps: readonly SchemaStep[]
+  readonly next: StoredTable
+  /** Stored rows may differ from the source's in a way that the stream does not tell. */
+  readonly copyAgain: boolean
+}
+
+/** True when rows of this relation have the shape that we know. Cheap; needs no catalog. */
+export function sameShape(stored: StoredTable, relation: RelationMessage): boolean {
+  const { columns, key } = stored.schema
+  if (stored.oid !== relation.oid || columns.length !== relation.columns.length) return false
+  const full = relation.columns.every((column) => column.identity)
+  return relation.columns.every((column, index) => {
+    const [type, modifier] = stored.types[index]!
+    if (column.name !== columns[index]!.name || column.type !== type || column.modifier !== modifier) return false
+    return full || column.identity === key.includes(index)
+  })
+}
+
+/** `catalog` is null when the table is gone by now. */
+export function diffSchema(stored: StoredTable, relation: RelationMessage, catalog: CatalogTable | null, types: PgTypes): SchemaDiff {
+  const current = new Map(catalog?.columns.map((column) => [column.name, column]))
+  const steps: SchemaStep[] = []
+  let copyAgain = false
+  let schema = stored.schema
+
+  const step = (change: SchemaOperation, columns: readonly Column[], key: readonly number[] = schema.key): void => {
+    const after: TableSchema = { ...schema, columns, key, version: schema.version + 1 }
+    steps.push({ before: schema, after, change })
+    schema = after
+  }
+
+  // Which known column each column of the relation is; null for a new one.
+  const matches = relation.columns.map((column) => {
+    const now = current.get(column.name)
+    if (now !== undefined) return stored.schema.columns.find((known) => known.id === String(now.number)) ?? null
+    copyAgain ||= !stored.schema.columns.some((known) => known.name === column.name)
+    return stored.schema.columns.find((known) => known.name === column.name) ?? null
+  })
+
+  for (const known of stored.schema.columns) {
+    if (matches.includes(known)) continue
+    const key = remap(schema, schema.columns.filter((column) => column.id !== known.id))
+    step({ kind: 'drop-column', column: known }, schema.columns.filter((column) => column.id !== known.id), key)
+  }
+
+  for (const [index, column] of relation.columns.entries()) {
+    const known = matches[index]!
+    const now = current.get(column.name)
+    const shape = describe(column, now, types)
+    if (known === null) {
+      copyAgain ||= now === undefined || now.rewritten
+      const constant = now === undefined ? null : now.missing
+      // Rows that exist show NULL in the target unless there is a constant, whatever the source declares by now.
+      const added: Column = { ...shape, nullable: shape.nullable || constant === null, addedDefault: constant }
+      step({ kind: 'add-column', column: added }, [...schema.columns, added])
+      continue
+    }
+    if (known.name !== column.name) {
+      const renamed = { ...known, name: column.name }
+      step({ kind: 'rename-column', from: known, to: renamed }, replace(schema, renamed))
+    }
+    const before = schema.columns.find((candidate) => candidate.id === known.id)!
+    if (!sameType(before.type, shape.type)) {
+      const altered = { ...before, type: shape.type, native: shape.native }
+      step({ kind: 'alter-column', from: before, to: altered }, replace(schema, altered))
+      // The rewrite of the table is not in the log.
+      copyAgain = true
+    }
+  }
+
+  const key = keyOf(relation, catalog, schema)
+  if (!sameKey(schema, key)) {
+    step({ kind: 'change-key' }, schema.columns, key)
+    copyAgain = true
+  }
+
+  // The order of columns is the relation's: rows come that way.
+  const ordered = relation.columns.map((column) => schema.columns.find((candidate) => candidate.name === column.name)!)
+  const final: TableSchema = { ...schema, columns: ordered, key: remap(schema, ordered) }
+  const last = steps.pop()
+  if (last !== undefined) steps.push({ ...last, after: final })
+  return {
+    steps,
+    copyAgain,
+    next: {
+      oid: relation.oid,
+      copiedAt: copyAgain ? null : stored.copiedAt,
+      schema: final,
+      types: relation.columns.map((column) => [column.type, column.modifier] as const),
+    },
+  }
+}
+
+function describe(column: RelationMessage['columns'][number], now: CatalogColumn | undefined, types: PgTypes): Column {
+  const base: CatalogColumn = now ?? {
+    number: 0,
+    name: column.name,
+    type: column.type,
+    modifier: column.modifier,
+    dimensions: 0,
+    notNull: false,
+    missing: null,
+    rewritten: true,
+  }
+  const described = describeColumn({ ...base, type: column.type, modifier: column.modifier }, types)
+  // Without an attribute number the name has to do; the table is copied again in this case.
+  return now === undefined ? { ...described, id: `name:${column.name}` } : described
+}
+
+/** Indexes into `schema.columns` of the key after the change. */
+function keyOf(relation: RelationMessage, catalog: CatalogTable | null, schema: TableSchema): readonly number[] {
+  const full = relation.columns.every((column) => column.identity)
+  if (!full) {
+    const flagged = relation.columns.filter((column) => column.identity).map((column) => column.name)
+    const same = flagged.length === schema.key.length && schema.key.every((index) => flagged.includes(schema.columns[index]!.name))
+    if (same) return schema.key
+    return flagged.map((name) => schema.columns.findIndex((column) => column.name === name))
+  }
+  if (catalog === null) return schema.key
+  return catalog.key.map((number) => schema.columns.findIndex((column) => column.id === String(number))).filter((index) => index >= 0)
+}
+
+function sameKey(schema: TableSchema, key: readonly number[]): boolean {
+  return key.length === schema.key.length && key.every((index, place) => index === schema.key[place])
+}
+
+function replace(schema: TableSchema, column: Column): readonly Column[] {
+  return schema.columns.map((candidate) => (candidate.id === column.id ? column : candidate))
+}
+
+/** The key's indexes after columns moved; a dropped key column leaves the key. */
+function remap(schema: TableSchema, columns: readonly Column[]): readonly number[] {
+  return schema.key.map((index) => columns.findIndex((column) => column.id === schema.columns[index]!.id)).filter((index) => index >= 0)
+}

@@ -1,0 +1,224 @@
+/**
+ * The first copy: all rows of some tables as of one snapshot, read by several connections with COPY. A large table is
+ * cut into ranges of its pages (ctid), which need no key and no sort.
+ */
+import PQueue from 'p-queue'
+import type pg from 'pg'
+import { RecordBatch } from '../../../core/batch.ts'
+import { ConnectionError, InternalError } from '../../../core/error.ts'
+import type { TableSelection } from '../../../core/selection.ts'
+import type { BatchWriter, SnapshotProgress } from '../../../core/source.ts'
+import { type CatalogTable, conversions, identifier, readTables, readTypes, storedTable } from './catalog.ts'
+import { CopyDecoder } from './copy-decoder.ts'
+import { postgresError } from './errors.ts'
+import { copyPosition, type StoredTable } from './position.ts'
+import type { SlotSnapshot } from './slot.ts'
+import type { PgTypes } from './types.ts'
+import { WireReader } from './wire.ts'
+
+/** Heap pages of 8 KiB in a range: 64 MB. */
+const PAGES_PER_RANGE = 8192
+
+export interface CopyRequest {
+  /** Holds the snapshot's transaction. */
+  readonly replication: pg.Client
+  readonly snapshot: SlotSnapshot
+  readonly publication: string
+  readonly selection: TableSelection
+  readonly serverVersion: number
+  readonly system: string
+  /** Where the stream will go on; at a first start the snapshot itself. */
+  readonly streamFrom: bigint
+  /** Tables that are known and copied already; they stay as they are. */
+  readonly known: Readonly<Record<string, StoredTable>>
+  readonly workers: number
+  readonly open: () => Promise<pg.Client>
+  readonly out: BatchWriter
+}
+
+export class SnapshotCopy {
+  readonly #request: CopyRequest
+  #tables: Readonly<Record<string, StoredTable>>
+  #done = 0
+  #total = 0
+  #rowsCopied = 0
+  #rowsTotal = 0
+
+  constructor(request: CopyRequest) {
+    this.#request = request
+    this.#tables = request.known
+  }
+
+  get progress(): SnapshotProgress {
+    return {
+      tablesDone: this.#done,
+      tablesTotal: this.#total,
+      rowsCopied: this.#rowsCopied,
+      rowsTotal: Math.max(this.#rowsTotal, this.#rowsCopied),
+    }
+  }
+
+  /** Copies and returns the tables as they are known now. Resolves early when `out.signal` is aborted. */
+  async run(): Promise<Readonly<Record<string, StoredTable>>> {
+    const { replication, snapshot, known, out } = this.#request
+    // Read in the snapshot's own transaction: the schema is the one that the copied rows have.
+    const published = await readTables(replication, {
+      publication: this.#request.publication,
+      selection: this.#request.selection,
+      serverVersion: this.#request.serverVersion,
+    })
+    const types = await readTypes(replication)
+    const tables = published.filter((table) => (known[nameOf(table)]?.copiedAt ?? null) === null)
+    await lockTables(replication, tables)
+    this.#total = tables.length
+    this.#rowsTotal = tables.reduce((sum, table) => sum + table.rows, 0)
+    for (const table of tables) {
+      const stored = storedTable(table, types, null, (known[nameOf(table)]?.schema.version ?? 0) + 1)
+      this.#tables = { ...this.#tables, [nameOf(table)]: stored }
+      await out.write(
+        RecordBatch.ofSchemaChange({ _tag: 'SchemaChange', before: null, table: stored.schema, change: { kind: 'create-table' }, origin: 'snapshot' }),
+      )
+      await out.write(
+        RecordBatch.ofSchemaChange({
+          _tag: 'SchemaChange',
+          before: stored.schema,
+          table: stored.schema,
+          change: { kind: 'truncate' },
+          origin: 'snapshot',
+        }),
+      )
+    }
+    await this.#copyAll(tables, types, snapshot)
+    return this.#tables
+  }
+
+  async #copyAll(tables: readonly CatalogTable[], types: PgTypes, snapshot: SlotSnapshot): Promise<void> {
+    const { out, workers } = this.#request
+    const ranges = tables.flatMap((table) => rangesOf(table).map((range) => ({ table, range })))
+    const left = new Map(tables.map((table) => [nameOf(table), ranges.filter((one) => one.table === table).length]))
+    const idle: pg.Client[] = []
+    const queue = new PQueue({ concurrency: workers })
+    try {
+      const jobs = ranges.map(({ table, range }) =>
+        queue.add(async () => {
+          if (out.signal.aborted) return
+          const client = idle.pop() ?? (await this.#worker())
+          await this.#copyRange(client, table, range, types)
+          idle.push(client)
+          const name = nameOf(table)
+          left.set(name, left.get(name)! - 1)
+          if (left.get(name) === 0 && !out.signal.aborted) await this.#finishTable(name, snapshot.lsn)
+        }),
+      )
+      await Promise.all(jobs)
+    } finally {
+      queue.clear()
+      await Promise.all(idle.map((client) => client.end().catch(() => {})))
+    }
+  }
+
+  /** A connection that sees the slot's snapshot. */
+  async #worker(): Promise<pg.Client> {
+    const client = await this.#request.open()
+    try {
+      await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
+      await client.query(`SET TRANSACTION SNAPSHOT '${this.#request.snapshot.snapshot}'`)
+      return client
+    } catch (error) {
+      await client.end().catch(() => {})
+      throw postgresError(error, 'read with the snapshot of the replication slot')
+    }
+  }
+
+  async #copyRange(client: pg.Client, table: CatalogTable, range: string | null, types: PgTypes): Promise<void> {
+    const name = nameOf(table)
+    const stored = this.#tables[name]!
+    const decoder = new CopyDecoder(stored.schema, conversions(stored, types), this.#request.snapshot.lsn)
+    const { out } = this.#request
+    const counting = {
+      write: (batch: RecordBatch): void | Promise<void> => {
+        this.#rowsCopied += batch.rowCount
+        return out.write(batch)
+      },
+    }
+    const reader = new WireReader(client, decoder, counting)
+    // A copy that nobody wants any more is cut off with its connection: there is nothing to keep.
+    const abort = (): void => (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy()
+    out.signal.addEventListener('abort', abort, { once: true })
+    try {
+      if (out.signal.aborted) return
+      await Promise.race([client.query(copyStatement(table, range)), reader.failure])
+      await reader.finish()
+    } catch (error) {
+      abort()
+      if (out.signal.aborted) return
+      throw postgresError(error, `copy the table ${name}`)
+    } finally {
+      out.signal.removeEventListener('abort', abort)
+    }
+  }
+
+  /** Notes in the position that the table is done: a restart does not read it again (law L2). */
+  async #finishTable(name: string, lsn: bigint): Promise<void> {
+    const { out, streamFrom, system } = this.#request
+    this.#tables = { ...this.#tables, [name]: { ...this.#tables[name]!, copiedAt: lsnText(lsn) } }
+    this.#done++
+    const position = copyPosition(streamFrom, this.#done, system, this.#tables)
+    await out.write(RecordBatch.ofHeartbeat({ _tag: 'Heartbeat', position, timeMs: 0 }))
+  }
+}
+
+function lsnText(lsn: bigint): string {
+  return `${(lsn >> 32n).toString(16).toUpperCase()}/${(lsn & 0xffffffffn).toString(16).toUpperCase()}`
+}
+
+function nameOf(table: CatalogTable): string {
+  return `${table.namespace}.${table.name}`
+}
+
+/**
+ * Keeps ALTER, TRUNCATE and rewrites away until the copy is done, as they are not safe for a snapshot that is older
+ * (PostgreSQL documentation, "MVCC Caveats"); then makes sure that none slipped in before the lock.
+ */
+async function lockTables(client: pg.Client, tables: readonly CatalogTable[]): Promise<void> {
+  if (tables.length === 0) return
+  const list = tables.map((table) => `${identifier(table.namespace)}.${identifier(table.name)}`).join(', ')
+  try {
+    await client.query(`LOCK TABLE ${list} IN ACCESS SHARE MODE`)
+  } catch (error) {
+    throw postgresError(error, 'lock the tables for reading')
+  }
+  // pg_relation_filenode looks past the snapshot, the catalog row that was read does not.
+  const values = tables.map((table) => `(${table.oid}::oid, ${table.file}::int8)`).join(', ')
+  const moved = await client.query<{ oid: string }>(
+    `SELECT t.oid::text AS oid FROM (VALUES ${values}) AS t(oid, file)
+     WHERE t.file <> 0 AND pg_relation_filenode(t.oid)::int8 IS DISTINCT FROM t.file`,
+  )
+  if (moved.rows.length > 0) {
+    throw new ConnectionError('postgres/table-rewritten', 'a table was rewritten while the copy was being prepared', {
+      fix: 'Nothing to do: the copy starts again.',
+    })
+  }
+}
+
+/** WHERE clauses that together cover the table; null is the whole table. */
+function rangesOf(table: CatalogTable): readonly (string | null)[] {
+  if (table.partitioned || table.pages <= PAGES_PER_RANGE * 1.5) return [null]
+  const ranges: string[] = []
+  for (let from = 0; from < table.pages; from += PAGES_PER_RANGE) {
+    const to = from + PAGES_PER_RANGE
+    // The last range is open: the table may have grown since its size was read.
+    ranges.push(to < table.pages ? `ctid >= '(${from},0)' AND ctid < '(${to},0)'` : `ctid >= '(${from},0)'`)
+  }
+  return ranges
+}
+
+function copyStatement(table: CatalogTable, range: string | null): string {
+  if (table.columns.length === 0) throw new InternalError('postgres/no-columns', `the table ${nameOf(table)} has no columns`)
+  const columns = table.columns.map((column) => identifier(column.name)).join(', ')
+  const conditions = [range, table.rowFilter].filter((condition) => condition !== null).map((condition) => `(${condition})`)
+  const where = conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`
+  // ONLY: rows of children by inheritance are published under the child's name.
+  const only = table.partitioned ? '' : 'ONLY '
+  return `COPY (SELECT ${columns} FROM ${only}${identifier(table.namespace)}.${identifier(table.name)}${where}) TO STDOUT`
+}

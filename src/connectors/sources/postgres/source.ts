@@ -1,0 +1,339 @@
+/** PostgreSQL as a source: wiring only. */
+import type pg from 'pg'
+import { RecordBatch } from '../../../core/batch.ts'
+import { type CoreError, NotConnectedError, PositionLostError, type Problem } from '../../../core/error.ts'
+import type { SourcePosition } from '../../../core/position.ts'
+import {
+  type BatchWriter,
+  type SnapshotProgress,
+  Source,
+  type SourceCapabilities,
+  type SourceContext,
+} from '../../../core/source.ts'
+import type { TableSchema } from '../../../core/table.ts'
+import { CatchUp } from './catch-up.ts'
+import { readPublication, readServer, readSlot, readTables, readTypes, type Server, storedTable } from './catalog.ts'
+import { check } from './check.ts'
+import type { PostgresConfig } from './config.ts'
+import { postgresError } from './errors.ts'
+import { Follower } from './follower.ts'
+import { formatLsn, halves, parseLsn, readResume, type StoredTable, streamPosition } from './position.ts'
+import { openClient } from './session.ts'
+import { createPublication, createSlot, refuseLost, requireSlot } from './slot.ts'
+import { SnapshotCopy } from './snapshot.ts'
+import { ReplicationStream } from './stream.ts'
+
+type Tables = Readonly<Record<string, StoredTable>>
+
+interface Connected {
+  readonly context: SourceContext
+  readonly sql: pg.Client
+  readonly server: Server
+  readonly system: string
+}
+
+export class PostgresSource extends Source {
+  readonly type = 'postgres'
+  readonly #config: PostgresConfig
+  #connected: Connected | null = null
+  #stream: ReplicationStream | null = null
+  #copy: SnapshotCopy | null = null
+  #position: SourcePosition | null = null
+  /** Durable and stored, see `checkpoint`. */
+  #durable = 0n
+  readonly #clients = new Set<pg.Client>()
+
+  constructor(config: PostgresConfig) {
+    super()
+    this.#config = config
+  }
+
+  override capabilities(): SourceCapabilities {
+    return { transactions: true, unchangedCells: true, updates: true, deletes: true }
+  }
+
+  override async validate(context: SourceContext): Promise<readonly Problem[]> {
+    const sql = await this.#open(context)
+    try {
+      const { slot, publication } = this.#names(context)
+      return await check({ sql, slot, publication, selection: context.tables, usesCatchUp: this.#config.catchUp === 'auto' })
+    } catch (error) {
+      throw postgresError(error, 'check the server')
+    } finally {
+      await this.#close(sql)
+    }
+  }
+
+  override async connect(context: SourceContext): Promise<void> {
+    const sql = await this.#open(context)
+    try {
+      const server = await readServer(sql)
+      this.#connected = { context, sql, server, system: await this.#systemIdentifier(context) }
+    } catch (error) {
+      throw postgresError(error, 'read the state of the server')
+    }
+  }
+
+  override async discover(): Promise<readonly TableSchema[]> {
+    const { sql, server, context } = this.#require()
+    const { publication } = this.#names(context)
+    const exists = (await readPublication(sql, publication)) !== null
+    const query = { publication: exists ? publication : null, selection: context.tables, serverVersion: server.version }
+    const types = await readTypes(sql)
+    return (await readTables(sql, query)).map((table) => storedTable(table, types, null).schema)
+  }
+
+  override async stream(out: BatchWriter, from: SourcePosition | null): Promise<void> {
+    const { sql, system, context } = this.#require()
+    const writer = this.#tracking(out)
+    const { slot, publication } = this.#names(context)
+    let lsn: bigint | null = null
+    let tables: Tables = {}
+    if (from === null) {
+      await this.#makePublication()
+      refuseLost(slot, (await readSlot(sql, slot))?.walStatus ?? null)
+    } else {
+      const resume = readResume(from)
+      if (resume.system !== system) throw otherCluster()
+      lsn = parseLsn(resume.lsn)
+      tables = resume.tables
+      await requireSlot(sql, slot, lsn)
+      await this.#requirePublication(publication)
+      this.#position = from
+      this.#durable = lsn
+      for (const stored of Object.values(tables)) {
+        await writer.write(
+          RecordBatch.ofSchemaChange({ _tag: 'SchemaChange', before: null, table: stored.schema, change: { kind: 'create-table' }, origin: 'stream' }),
+        )
+      }
+    }
+    while (!out.signal.aborted) {
+      if (lsn === null || (await this.#needsCopy(tables))) {
+        const copied: { lsn: bigint; tables: Tables } = await this.#copyTables(writer, lsn, tables)
+        lsn = copied.lsn
+        tables = copied.tables
+      }
+      if (out.signal.aborted) return
+      const reached: { lsn: bigint; tables: Tables } = await this.#follow(writer, lsn, tables)
+      lsn = reached.lsn
+      tables = reached.tables
+    }
+  }
+
+  override async checkpoint(position: SourcePosition): Promise<void> {
+    this.#durable = parseLsn(readResume(position).lsn)
+    this.#stream?.confirm(this.#durable)
+  }
+
+  override currentPosition(): SourcePosition | null {
+    return this.#position
+  }
+
+  override async headPosition(): Promise<SourcePosition | null> {
+    const { sql, system } = this.#require()
+    try {
+      const { rows } = await sql.query<{ lsn: string }>('SELECT pg_current_wal_flush_lsn()::text AS lsn')
+      const [high, low] = halves(parseLsn(rows[0]!.lsn))
+      return streamPosition(high, low, system, {})
+    } catch (error) {
+      throw postgresError(error, 'read the end of the WAL')
+    }
+  }
+
+  override snapshotProgress(): SnapshotProgress | null {
+    return this.#copy?.progress ?? null
+  }
+
+  override async disconnect(): Promise<void> {
+    const stream = this.#stream
+    this.#stream = null
+    this.#connected = null
+    // The replication connection first: the server's shutdown waits for it.
+    await stream?.close()
+    await Promise.all([...this.#clients].map((client) => this.#close(client)))
+  }
+
+  /** Drops the slot, and the publication when it has the derived name. */
+  override async teardown(): Promise<void> {
+    const { sql, context } = this.#require()
+    const { slot, publication } = this.#names(context)
+    try {
+      if ((await readSlot(sql, slot)) !== null) await sql.query('SELECT pg_drop_replication_slot($1)', [slot])
+      if (this.#config.publication === undefined) await sql.query(`DROP PUBLICATION IF EXISTS "${publication}"`)
+    } catch (error) {
+      throw postgresError(error, 'remove the replication slot and the publication')
+    }
+  }
+
+  /** Copies what is not copied yet; at the first start that is everything, and gives the LSN to stream from. */
+  async #copyTables(out: BatchWriter, lsn: bigint | null, known: Tables): Promise<{ lsn: bigint; tables: Tables }> {
+    const { context, sql, server, system } = this.#require()
+    const { slot, publication } = this.#names(context)
+    const replication = await this.#open(context, true)
+    try {
+      // A slot's snapshot is to be had only when the slot is made: with an existing one, a temporary slot gives it.
+      const temporary = (await readSlot(sql, slot)) !== null
+      const name = temporary ? `${slot.slice(0, 50)}_copy_${process.pid}` : slot
+      const snapshot = await createSlot(replication, name, { temporary, lockTimeoutMs: this.#config.lockTimeout })
+      const streamFrom = lsn ?? snapshot.lsn
+      context.log.info('copy started', { snapshot: formatLsn(snapshot.lsn), slot })
+      this.#copy = new SnapshotCopy({
+        replication,
+        snapshot,
+        publication,
+        selection: context.tables,
+        serverVersion: server.version,
+        system,
+        streamFrom,
+        known,
+        workers: this.#config.copyWorkers,
+        open: () => this.#open(context),
+        out,
+      })
+      const tables = await this.#copy.run()
+      if (!out.signal.aborted) {
+        context.log.info('copy finished', { rows: this.#copy.progress.rowsCopied, tables: this.#copy.progress.tablesDone })
+      }
+      return { lsn: streamFrom, tables }
+    } finally {
+      await this.#close(replication)
+    }
+  }
+
+  /** Streams until stopped or until a table has to be copied; a long backlog is read through SQL first. */
+  async #follow(out: BatchWriter, from: bigint, tables: Tables): Promise<{ lsn: bigint; tables: Tables }> {
+    const { context, sql, server, system } = this.#require()
+    const { slot, publication } = this.#names(context)
+    const types = await readTypes(sql)
+    const request = { sql, publication, selection: context.tables, serverVersion: server.version, system, from, tables, types, out }
+    const follower = new Follower(request)
+    const reached = (): { lsn: bigint; tables: Tables } => {
+      const { lastCommit } = follower.decoder
+      return { lsn: lastCommit > from ? lastCommit : from, tables: follower.tables }
+    }
+    if (this.#config.catchUp === 'auto') await this.#catchUp(follower, out, from)
+    if (out.signal.aborted || follower.copyNeeded) return reached()
+    const stream = new ReplicationStream({
+      url: this.#config.url.reveal(),
+      applicationName: applicationName(context),
+      slot,
+      publication,
+      from: reached().lsn,
+      durable: this.#durable,
+      heartbeatMs: this.#config.heartbeat,
+      walSenderTimeoutMs: server.walSenderTimeoutMs,
+      follower,
+      out,
+      now: context.now,
+    })
+    this.#stream = stream
+    context.log.info('streaming', { slot, from: formatLsn(reached().lsn) })
+    await stream.run()
+    if (!out.signal.aborted) {
+      this.#stream = null
+      await stream.close()
+    }
+    return reached()
+  }
+
+  async #catchUp(follower: Follower, out: BatchWriter, from: bigint): Promise<void> {
+    const { context, sql } = this.#require()
+    const { slot, publication } = this.#names(context)
+    const head = await this.#headLsn()
+    if (head - from < BigInt(this.#config.catchUpThreshold)) return
+    context.log.info('catching up', { bytes: Number(head - from), from: formatLsn(from) })
+    const server = await readServer(sql)
+    if (server.freeSlots < 1) {
+      context.log.warn('no replication slot is free for catching up quickly; streaming instead')
+      return
+    }
+    const client = await this.#open(context)
+    try {
+      const copyName = `${slot.slice(0, 50)}_catchup_${process.pid}`
+      await new CatchUp({ sql: client, slot, copyName, publication, follower, out }).run(head)
+    } finally {
+      await this.#close(client)
+    }
+  }
+
+  async #headLsn(): Promise<bigint> {
+    return parseLsn(readResume((await this.headPosition())!).lsn)
+  }
+
+  /** True when a selected table of the publication is not known or not copied. */
+  async #needsCopy(tables: Tables): Promise<boolean> {
+    const { context, sql, server } = this.#require()
+    const { publication } = this.#names(context)
+    const published = await readTables(sql, { publication, selection: context.tables, serverVersion: server.version })
+    return published.some((table) => (tables[`${table.namespace}.${table.name}`]?.copiedAt ?? null) === null)
+  }
+
+  async #makePublication(): Promise<void> {
+    const { context, sql, server } = this.#require()
+    const { publication } = this.#names(context)
+    if ((await readPublication(sql, publication)) !== null) return
+    const tables = await readTables(sql, { publication: null, selection: context.tables, serverVersion: server.version })
+    await createPublication(sql, publication, tables)
+    context.log.info('publication created', { publication, tables: tables.length })
+  }
+
+  /** PostgreSQL 18 streams nothing, silently, when the publication is missing. */
+  async #requirePublication(publication: string): Promise<void> {
+    if ((await readPublication(this.#require().sql, publication)) !== null) return
+    throw new PositionLostError('postgres/publication-missing', `the publication "${publication}" does not exist any more, so changes may be missing from the log`, {
+      fix: 'To copy all tables again, remove the checkpoint file of the pipeline and start.',
+    })
+  }
+
+  async #systemIdentifier(context: SourceContext): Promise<string> {
+    const replication = await this.#open(context, true)
+    try {
+      const { rows } = await replication.query<{ systemid: string }>('IDENTIFY_SYSTEM')
+      return rows[0]!.systemid
+    } finally {
+      await this.#close(replication)
+    }
+  }
+
+  /** Notes the positions that pass. */
+  #tracking(out: BatchWriter): BatchWriter {
+    return {
+      signal: out.signal,
+      write: (batch) => {
+        if (batch.position !== null) this.#position = batch.position
+        return out.write(batch)
+      },
+    }
+  }
+
+  #names(context: SourceContext): { slot: string; publication: string } {
+    const derived = `sluice_${context.pipeline.toLowerCase().replaceAll(/[^a-z0-9_]/g, '_')}`.slice(0, 63)
+    return { slot: this.#config.slot ?? derived, publication: this.#config.publication ?? derived }
+  }
+
+  async #open(context: SourceContext, replication = false): Promise<pg.Client> {
+    const client = await openClient(this.#config.url.reveal(), applicationName(context), replication)
+    this.#clients.add(client)
+    return client
+  }
+
+  async #close(client: pg.Client): Promise<void> {
+    this.#clients.delete(client)
+    await client.end().catch(() => {})
+  }
+
+  #require(): Connected {
+    if (this.#connected === null) throw new NotConnectedError('postgres/not-connected', 'the source is not connected')
+    return this.#connected
+  }
+}
+
+function applicationName(context: SourceContext): string {
+  return `sluice ${context.pipeline}`
+}
+
+function otherCluster(): CoreError {
+  return new PositionLostError('postgres/other-cluster', 'the server is another cluster than the one that the stored position belongs to', {
+    fix: 'Check the address; after a restore or a migration copy all tables again: remove the checkpoint file of the pipeline and start.',
+  })
+}

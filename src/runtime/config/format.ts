@@ -1,0 +1,56 @@
+import { ConfigError } from '../../core/error.ts'
+import type { ConfigFile, Location } from './file.ts'
+import type { Mistake, Path } from './mistakes.ts'
+
+/** A mistake as it is shown. */
+export interface LocatedMistake {
+  /** `sinks.lake.url`, `tables[2]`; empty for the file as a whole. */
+  readonly path: string
+  readonly reason: string
+  /** Null when the format does not say (TypeScript). */
+  readonly location: Location | null
+}
+
+/** The config has mistakes; carries the complete list (law L13), which is also the message. */
+export class InvalidConfigError extends ConfigError {
+  readonly mistakes: readonly LocatedMistake[]
+
+  constructor(file: Pick<ConfigFile, 'shown' | 'locate'>, mistakes: readonly Mistake[]) {
+    const located = locate(file, mistakes)
+    const count = located.length === 1 ? 'a mistake' : `${located.length} mistakes`
+    super('config/invalid', `${file.shown} has ${count}\n${formatMistakes(file.shown, located).join('\n')}`, {
+      fix: 'Correct what is listed; docs/configuration.md describes every option.',
+    })
+    this.mistakes = located
+  }
+}
+
+/** One line per mistake, `file:line:column path: reason`, which terminals and editors turn into links. */
+function formatMistakes(file: string, mistakes: readonly LocatedMistake[]): readonly string[] {
+  return mistakes.map(({ path, reason, location }) => {
+    const where = location === null ? '' : `${file}:${location.line}:${location.column} `
+    return `  ${where}${path === '' ? 'the config' : path}: ${reason}`
+  })
+}
+
+/** In the order of the file; what has no place comes last, in the order it was found. */
+function locate(file: Pick<ConfigFile, 'locate'>, mistakes: readonly Mistake[]): readonly LocatedMistake[] {
+  const located = mistakes.map(({ path, reason, atKey }) => ({
+    path: formatPath(path),
+    reason,
+    location: file.locate(path, atKey ?? false),
+  }))
+  return located.toSorted((a, b) => {
+    if (a.location === null || b.location === null)
+      return Number(a.location === null) - Number(b.location === null)
+    return a.location.line - b.location.line || a.location.column - b.location.column
+  })
+}
+
+/** `sinks.lake.tables[0]`. */
+export function formatPath(path: Path): string {
+  return path.reduce<string>((text, key) => {
+    if (typeof key === 'number') return `${text}[${key}]`
+    return text === '' ? key : `${text}.${key}`
+  }, '')
+}
