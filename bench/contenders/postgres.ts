@@ -126,6 +126,7 @@ async function sluice(catchUp: 'auto' | 'off'): Promise<void> {
             catchUp,
             catchUpThreshold: 64e6,
             heartbeat: 5000,
+            schemaPoll: 10_000,
             lockTimeout: 60_000,
           }),
       },

@@ -58,6 +58,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(exitCodes.ok)
 })
 
+// A driver that waits for something without a timer or a socket must not end the process half-way.
+const alive = setInterval(() => {}, 2 ** 30)
 const args = process.argv.slice(2)
 const terminal = new Terminal(process.stdout, process.stderr, process.env)
 try {
@@ -68,5 +70,6 @@ try {
   if (args.includes('--json')) terminal.print(JSON.stringify({ event: 'error', ...errorObject(error) }))
   process.exitCode = exitCodeOf(error)
 }
+clearInterval(alive)
 // Something that a driver left open must not keep a finished process alive.
 setTimeout(() => process.exit(), 1000).unref()

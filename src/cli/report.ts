@@ -8,7 +8,8 @@ import type { Terminal } from './terminal.ts'
  */
 export function reportError(terminal: Terminal, error: CoreError): void {
   terminal.note(`${terminal.paint(['bold', 'red'], 'error:')} ${error.message}`)
-  if (error instanceof PreconditionError) reportProblems(terminal, error.problems)
+  // Each problem has its own fix and code.
+  if (error instanceof PreconditionError) return reportProblems(terminal, error.problems)
   if (error.fix !== undefined) terminal.note(`  fix: ${error.fix}`)
   terminal.note(`  code: ${error.code}`)
   if (!(error instanceof InternalError)) return

@@ -45,7 +45,8 @@ export class Terminal {
   status(line: string): void {
     if (!this.isLive) return
     this.#clear()
-    this.#status = line.slice(0, Math.max(0, (this.#err.columns ?? 80) - 1))
+    // Some terminals say 0 when they do not know their width.
+    this.#status = line.slice(0, (this.#err.columns || 80) - 1)
     this.#err.write(this.#status)
   }
 

@@ -166,11 +166,7 @@ function stream(run: Run, lease: Lease, opened: Opened): Effect.Effect<AttemptEn
       now,
       onSaved: (position) => (telemetry.saved = position.order),
     })
-    run.running = {
-      source,
-      lanes: lanes.map((lane, index) => ({ name: sinks[index]!.name, lane })),
-      progress,
-    }
+    run.attach({ source, lanes: lanes.map((lane, index) => ({ name: sinks[index]!.name, lane })), progress })
     run.enter(start === null ? 'copying' : 'streaming')
     if (start !== null && run.head !== null && start.order >= run.head.order) run.stop.request('caught-up')
 

@@ -178,8 +178,12 @@ export class Lane {
       return
     }
     this.#durable(result.durable)
+    // Rows of a transaction that goes on in the next batch come after the batch's position.
     const complete =
-      batch.position !== null && result.durable !== null && result.durable.order >= batch.position.order
+      !batch.endsInTransaction &&
+      batch.position !== null &&
+      result.durable !== null &&
+      result.durable.order >= batch.position.order
     if (complete) this.#pendingSinceMs = null
     else this.#pendingSinceMs ??= this.#options.now()
   }

@@ -28,16 +28,19 @@ export class ReplayFilter {
   /** The batch, its uncovered end, or null when the sink has all of it. */
   apply(batch: RecordBatch): RecordBatch | null {
     if (!this.#skipping || batch.schemaChange?.change.kind === 'create-table') return batch
-    if (batch.origin === 'stream') {
-      if (batch.position !== null && batch.position.order <= this.#covered) return null
-      const first = batch.spans.findIndex(
-        (span) => span.position === null || span.position.order > this.#covered,
-      )
-      this.#skipping = false
-      return first > 0 ? fromSpan(batch, first) : batch
-    }
+    const first = batch.origin === 'stream' ? this.#firstUncovered(batch) : 0
+    if (first === null) return null
     this.#skipping = false
-    return batch
+    return first === 0 ? batch : fromSpan(batch, first)
+  }
+
+  /** Index of the first span that is not certainly covered; 0 for such a batch without rows; null when all is. */
+  #firstUncovered(batch: RecordBatch): number | null {
+    const covered = (position: SourcePosition | null): boolean =>
+      position !== null && position.order <= this.#covered
+    if (batch.rows === null) return covered(batch.position) ? null : 0
+    const first = batch.spans.findIndex((span) => !covered(span.position))
+    return first < 0 ? null : first
   }
 }
 

@@ -13,7 +13,13 @@ import {
 import type { Lane } from './lane.ts'
 import { Backoff } from './policy.ts'
 import type { Progress } from './progress.ts'
-import { type CopyStatus, type PipelinePhase, type PipelineStatus, type SinkStatus, Telemetry } from './telemetry.ts'
+import {
+  type CopyStatus,
+  type PipelinePhase,
+  type PipelineStatus,
+  type SinkStatus,
+  Telemetry,
+} from './telemetry.ts'
 
 /** The wish to stop, from outside or because the end was reached. The first reason counts. */
 export class StopRequest {

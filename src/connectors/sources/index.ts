@@ -1,2 +1,3 @@
 /** The sources that come with Sluice: one line each, of light modules (the driver comes with `load`). */
 export { memory } from './memory/index.ts'
+export { postgres } from './postgres/index.ts'

@@ -14,9 +14,6 @@ import {
   withDefault,
 } from '../../core/fields.ts'
 
-/** Options of one connector before its registry entry is known: anything with a `type`. */
-export type ConnectorInput = { readonly type: string; readonly [option: string]: unknown }
-
 const name = identifier({
   pattern: /^[a-z0-9_-]{1,40}$/u,
   rule: 'must be at most 40 characters of a-z, 0-9, _ and -',
@@ -38,9 +35,7 @@ export const Envelope = struct({
       'Name of the pipeline. Keeps its checkpoint apart from others and is the base of names on servers.',
     ),
   ),
-  source: connector.pipe(
-    described('Where changes are read from: `type` and the options of that source.'),
-  ),
+  source: connector.pipe(described('Where changes are read from: `type` and the options of that source.')),
   sinks: record(connector).pipe(
     described(
       'Where changes are written to: a name of your choice for each, then `type` and the options of that sink.',

@@ -70,7 +70,7 @@ async function read(path: string, shown: string): Promise<string> {
   }
 }
 
-/** JSON is read by the YAML parser too (it is a subset): that gives positions for both, and comments in JSON. */
+/** JSON is read by the YAML parser too (it is a subset), strictly as JSON types: that gives positions for both. */
 function parse(path: string, shown: string, text: string, format: 'YAML' | 'JSON'): ConfigFile {
   const lines = new LineCounter()
   const document = parseDocument(text, {
@@ -107,7 +107,9 @@ function toValue(document: Document, shown: string, format: string): unknown {
 }
 
 function syntaxError(where: string, format: string, reason: string): ConfigError {
-  return new ConfigError('config/syntax', `${where}: this is not valid ${format}: ${reason}`, {
+  // What the parser quotes from the file may hold a secret.
+  const safe = reason.replace(/\s*"[^]*"/, '')
+  return new ConfigError('config/syntax', `${where}: this is not valid ${format}: ${safe}`, {
     fix: `Correct the ${format} at that place.`,
   })
 }
@@ -147,7 +149,8 @@ async function importValue(path: string, shown: string): Promise<unknown> {
   try {
     module = (await import(pathToFileURL(path).href)) as { readonly default?: unknown }
   } catch (cause) {
-    const reason = cause instanceof Error ? `${cause.name}: ${cause.message}` : 'unknown reason'
+    const reason =
+      cause instanceof Error ? `${cause.name}: ${cause.message.split('\n')[0]}` : 'unknown reason'
     throw new ConfigError('config/import-failed', `${shown} failed while it was loaded: ${reason}`, {
       cause,
       fix: 'Run the file on its own with node to see where it fails.',

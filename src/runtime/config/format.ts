@@ -48,7 +48,7 @@ function locate(file: Pick<ConfigFile, 'locate'>, mistakes: readonly Mistake[]):
 }
 
 /** `sinks.lake.tables[0]`. */
-export function formatPath(path: Path): string {
+function formatPath(path: Path): string {
   return path.reduce<string>((text, key) => {
     if (typeof key === 'number') return `${text}[${key}]`
     return text === '' ? key : `${text}.${key}`

@@ -11,7 +11,7 @@ export interface LoadedConfig extends DecodedConfig {
   readonly file: string
 }
 
-export const processEnvironment: Environment = {
+const processEnvironment: Environment = {
   variables: process.env,
   readFile: (path) => readFileSync(path, 'utf8'),
 }

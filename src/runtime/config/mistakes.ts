@@ -49,7 +49,7 @@ export function mistakesOf(issue: SchemaIssue.Issue, input: unknown, at: Path): 
 }
 
 /** Says that a key is not known, and which one was probably meant. */
-export function unknownKey(key: string, known: readonly string[]): string {
+function unknownKey(key: string, known: readonly string[]): string {
   const near = closest(key, known)
   if (near !== null) return `unknown option, did you mean "${near}"?`
   return known.length === 0

@@ -88,13 +88,15 @@ function typeOf(option: JsonSchema): string {
 }
 
 function asText(value: Json): string {
-  return typeof value === 'string' ? value : JSON.stringify(value)
+  return typeof value === 'string' && value !== '' ? value : JSON.stringify(value)
 }
 
 function code(text: string): string {
-  return `\`${escape(text)}\``
+  return `\`${text.replaceAll('|', '\\|')}\``
 }
 
+/** Outside of code, `<` would begin a tag. */
 function escape(text: string): string {
-  return text.replaceAll('|', '\\|')
+  const parts = text.replaceAll('|', '\\|').split('`')
+  return parts.map((part, index) => (index % 2 === 0 ? part.replaceAll('<', '&lt;') : part)).join('`')
 }

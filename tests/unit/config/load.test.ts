@@ -49,9 +49,8 @@ sinks:
     ])
   })
 
-  it('reads JSON, with comments', async () => {
+  it('reads JSON', async () => {
     const text = `{
-  // for tests
   "name": "shop",
   "source": { "type": "memory", "database": "\${DB}" },
   "sinks": { "main": { "type": "memory", "target": "out" } }
@@ -78,7 +77,7 @@ export default {
     ['alias.yaml', 'name: *nothing\n', 'this is not valid YAML'],
     ['bad.json', '{\n  "name": "shop",\n  "buffer": tru\n}', 'bad.json:3:13: this is not valid JSON'],
     ['cut.json', '{ "name": "shop"', 'cut.json:1:17: this is not valid JSON'],
-    ['bad.ts', 'export default {', 'bad.ts failed while it was loaded: SyntaxError'],
+    ['bad.ts', 'export default {', 'bad.ts failed while it was loaded'],
     ['nothing.ts', 'export const config = {}', 'nothing.ts exports no config'],
     ['config.toml', '', 'config.toml is not a kind of config file'],
   ])('says where %s is broken', async (name, text, message) => {
@@ -86,8 +85,11 @@ export default {
     await expect(loadConfig(write(name, text), environment)).rejects.toThrow(ConfigError)
   })
 
-  it('does not quote the broken line, which may hold a secret', async () => {
-    const path = write('secret.yaml', 'url: hunter2: [\n')
+  it.each([
+    ['secret.yaml', 'url: hunter2: [\n'],
+    ['secret.json', '{ "url": hunter2 }'],
+  ])('does not quote what is broken, which may be a secret (%s)', async (name, text) => {
+    const path = write(name, text)
     const error: unknown = await loadConfig(path, environment).catch((thrown: unknown) => thrown)
     expect(inspect(error)).not.toContain('hunter2')
   })
@@ -129,7 +131,9 @@ retry: { budget: 10 }
 
   it('never shows the value of a variable', async () => {
     const text = valid.replace('shop', '${PASSWORD} ').replace('out', '${PASSWORD}, durable: ${PASSWORD}')
-    const error: unknown = await loadConfig(write('leak.yaml', text), environment).catch((thrown: unknown) => thrown)
+    const error: unknown = await loadConfig(write('leak.yaml', text), environment).catch(
+      (thrown: unknown) => thrown,
+    )
     expect(error).toBeInstanceOf(ConfigError)
     expect(inspect(error, { depth: 9 }) + JSON.stringify(error)).not.toContain('hunter2')
   })
@@ -150,18 +154,21 @@ export const sinks = [lake]
     expect(config.sinks[1]).toMatchObject({ name: 'extra', options: { path: '/data' } })
   })
 
-  it('are found in the packages of the config file', async () => {
-    write('node_modules/@acme/sink/package.json', '{"name":"@acme/sink","exports":{"import":"./main.mjs"}}')
-    write('node_modules/@acme/sink/main.mjs', connector)
-    const config = await loadConfig(write('package.yaml', using('@acme/sink')), environment)
-    expect(config.sinks[1]).toMatchObject({ name: 'extra', options: { path: '/data' } })
-  })
-
   it.each([
     ['missing.mjs', null, './missing.mjs', 'connectors[0]: cannot be imported'],
     ['empty.mjs', 'export const x = 1', './empty.mjs', 'connectors[0]: must export `sources` or `sinks`'],
-    ['half.mjs', 'export const sinks = [{ type: "a" }]', './half.mjs', 'connectors[0]: must export `sources` or `sinks`'],
-    ['taken.mjs', connector.replace("'acme'", "'memory'"), './taken.mjs', 'brings the type "memory", which exists already'],
+    [
+      'half.mjs',
+      'export const sinks = [{ type: "a" }]',
+      './half.mjs',
+      'connectors[0]: must export `sources` or `sinks`',
+    ],
+    [
+      'taken.mjs',
+      connector.replace("'acme'", "'memory'"),
+      './taken.mjs',
+      'brings the type "memory", which exists already',
+    ],
   ])('that are broken are mistakes of the config (%s)', async (name, text, specifier, reason) => {
     if (text !== null) write(name, text)
     await expect(loadConfig(write(`${name}.yaml`, using(specifier)), environment)).rejects.toThrow(reason)

@@ -4,7 +4,7 @@ import type { Arena } from '../../../core/packed-rows.ts'
 import { decimalWriter, floatWriter, intWriter } from './cell-numbers.ts'
 import { type TimestampRange, timestampWriter, writeDate32 } from './cell-times.ts'
 import { CellRefused, type CellWriter, hexDigit, malformed, writeBool, writeText, writeUuid } from './cells.ts'
-import { RowWriter } from './row-writer.ts'
+import type { RowWriter } from './row-writer.ts'
 import type { PhysicalType, Scalar } from './types.ts'
 
 /** Enough for any element whose size is fixed, with its NULL flag and the count of an inner list. */

@@ -130,36 +130,24 @@ export function nameLengthOnDisk(name: string): number {
  * values that an encoder has accepted: ClickHouse clamps what does not fit.
  */
 export function literalSql(type: ColumnType, canonical: string, clickHouseType: string): string {
-  if (clickHouseType.startsWith('Array(') && type.kind === 'array') {
-    const items = (values: readonly unknown[]): string =>
-      `[${values.map((value) => (Array.isArray(value) ? items(value) : value === null ? 'NULL' : String(value))).join(', ')}]`
-    return `CAST(${items(parseArray(canonical, (text) => plainLiteral(type.of, text)))} AS ${clickHouseType})`
-  }
-  return `CAST(${plainLiteral(type, canonical)} AS ${clickHouseType})`
+  return `CAST(${sourceLiteral(type, canonical, clickHouseType)} AS ${clickHouseType})`
 }
 
-function plainLiteral(type: ColumnType, canonical: string): string {
-  switch (type.kind) {
-    case 'bool':
-      return quoteText(canonical === 't' ? 'true' : 'false')
-    case 'bytes':
-      return `unhex(${quoteText(canonical.slice(2))})`
-    case 'timestamp':
-      return quoteText(canonical.replace(/\+00$/, ''))
-    case 'int':
-    case 'float':
-    case 'decimal':
-    case 'text':
-    case 'enum':
-    case 'uuid':
-    case 'json':
-    case 'date':
-    case 'time':
-    case 'interval':
-    case 'array':
-    case 'other':
-      return quoteText(canonical)
+type Nested = string | null | readonly Nested[]
+
+function sourceLiteral(type: ColumnType, canonical: string, clickHouseType: string): string {
+  if (type.kind === 'array') {
+    if (!clickHouseType.startsWith('Array(')) return quoteText(canonical)
+    const element = clickHouseType.replace(/^(?:Array\()+|\)+$/g, '')
+    const list = (items: readonly Nested[]): string =>
+      `[${items.map((item) => (item === null ? 'NULL' : typeof item === 'string' ? item : list(item))).join(', ')}]`
+    return list(parseArray(canonical, (text) => sourceLiteral(type.of, text, element)))
   }
+  if (type.kind === 'bytes') return `unhex(${quoteText(canonical.slice(2))})`
+  if (clickHouseType.includes('String')) return quoteText(canonical)
+  if (type.kind === 'bool') return quoteText(canonical === 't' ? 'true' : 'false')
+  // ClickHouse reads no offset here; the canonical text of a zoned timestamp is always UTC.
+  return quoteText(type.kind === 'timestamp' ? canonical.replace(/\+00$/, '') : canonical)
 }
 
 /** The name of the table for a source table: its own in the default namespace, else with the namespace in front. */

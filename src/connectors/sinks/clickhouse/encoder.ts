@@ -152,17 +152,17 @@ export class TableEncoder {
     try {
       for (const index of this.key) {
         out.reserve(0)
-        this.#writeCell(index, rows, this.#keyCell(rows, image, index, rows.oldImage[row]!), out)
+        this.#writeCellAt(index, rows, this.keyCell(rows, image, index, rows.oldImage[row]!), out)
       }
     } catch (error) {
       throw this.#poison(error, rows, row)
     }
   }
 
-  /** First cell of the image that has a key column: an unchanged key cell is in the old image. */
-  #keyCell(rows: PackedRows, image: number, index: number, old: number): number {
+  /** Where the cell of a key column is: an unchanged one is in the old image. */
+  keyCell(rows: PackedRows, image: number, index: number, old: number): number {
     const state = rows.cells[(image + index) * 2 + 1]!
-    return state === CellState.unchanged && old >= 0 ? old : image
+    return ((state === CellState.unchanged && old >= 0 ? old : image) + index) * 2
   }
 
   keyChanged(rows: PackedRows, old: number, image: number): boolean {
@@ -205,7 +205,10 @@ export class TableEncoder {
 
   /** One cell with its NULL flag; the slow path of what `row-encoder.ts` compiles. */
   #writeCell(index: number, rows: PackedRows, image: number, out: RowWriter): void {
-    const cell = (image + index) * 2
+    this.#writeCellAt(index, rows, (image + index) * 2, out)
+  }
+
+  #writeCellAt(index: number, rows: PackedRows, cell: number, out: RowWriter): void {
     const length = rows.cells[cell + 1]!
     const column = this.columns[index]!
     if (length < 0) {

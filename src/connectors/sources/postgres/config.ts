@@ -28,6 +28,10 @@ export const PostgresConfig = struct({
     described('How often the position moves on while only other tables change, so that the server can remove WAL.'),
     withDefault('5s'),
   ),
+  schemaPoll: duration({ min: '100ms' }).pipe(
+    described('How often the catalog is read for new tables of the publication and for schema changes of tables that nobody writes to.'),
+    withDefault('10s'),
+  ),
   lockTimeout: duration({ min: '1s' }).pipe(
     described('How long the making of a slot waits for transactions that are open on the server.'),
     withDefault('5m'),

@@ -13,7 +13,7 @@ import type { SchemaOperation, TableSchema } from '../../../core/table.ts'
 import { type CatalogTable, conversions, readTables, readTypes, storedTable } from './catalog.ts'
 import { type DecodedTable, PgoutputDecoder, type RelationMessage, SKIP_ALL } from './decoder.ts'
 import { parseLsn, type StoredTable, streamPosition, halves } from './position.ts'
-import { diffSchema, sameShape } from './schema-diff.ts'
+import { diffSchema, relationOf, sameShape } from './schema-diff.ts'
 import type { PgTypes } from './types.ts'
 import type pg from 'pg'
 
@@ -38,6 +38,8 @@ export class Follower {
   #types: PgTypes
   /** Bytes of the last Relation message by OID, to define the table again when its schema changes otherwise. */
   readonly #relations = new Map<number, RelationMessage>()
+  /** End of the log that holds nothing more for us, between transactions. */
+  idleAt = 0n
   /** A table has to be copied; the stream ends after the open transaction. */
   copyNeeded = false
 
@@ -51,6 +53,13 @@ export class Follower {
   /** The tables as of the last commit that was decoded. */
   get tables(): Readonly<Record<string, StoredTable>> {
     return this.#tables
+  }
+
+  /** Everything before is handed over; reading can go on here. */
+  get reached(): bigint {
+    const { from } = this.#request
+    const last = this.decoder.lastCommit > this.idleAt ? this.decoder.lastCommit : this.idleAt
+    return last > from ? last : from
   }
 
   /** Position of a place in the log between transactions. */
@@ -96,7 +105,22 @@ export class Follower {
       this.decoder.setTable(relation, null)
       return
     }
-    const catalog = await this.#readTable(relation)
+    await this.#changeTable(relation, await this.#readTable(relation))
+  }
+
+  /** Applies schema changes that no row has told of, between transactions. */
+  async applyCatalog(tables: readonly CatalogTable[]): Promise<void> {
+    this.#types = await readTypes(this.#request.sql)
+    for (const table of tables) {
+      const relation = relationOf(table)
+      this.#relations.set(relation.oid, relation)
+      await this.#changeTable(relation, table)
+    }
+  }
+
+  async #changeTable(relation: RelationMessage, catalog: CatalogTable | null): Promise<void> {
+    const name = `${relation.namespace}.${relation.name}`
+    const stored = this.#tables[name]
     if (stored === undefined || stored.oid !== relation.oid) {
       await this.#newTable(relation, catalog)
       return

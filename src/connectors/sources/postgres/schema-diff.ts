@@ -35,6 +35,41 @@ export function sameShape(stored: StoredTable, relation: RelationMessage): boole
   })
 }
 
+/** Everything about a table that a change of schema changes, as text to compare. */
+export function catalogShape(catalog: CatalogTable): string {
+  return JSON.stringify([
+    catalog.oid,
+    catalog.columns.map((column) => [String(column.number), column.name, column.type, column.modifier]),
+    catalog.key.map(String),
+  ])
+}
+
+/** The same for what is known. */
+export function storedShape(stored: StoredTable): string {
+  const { columns, key } = stored.schema
+  return JSON.stringify([
+    stored.oid,
+    columns.map((column, index) => [column.id, column.name, ...stored.types[index]!]),
+    key.map((index) => columns[index]!.id),
+  ])
+}
+
+/** The Relation message that the next row of the table would bring. Its bytes are none, so the real one is looked at. */
+export function relationOf(catalog: CatalogTable): RelationMessage {
+  return {
+    oid: catalog.oid,
+    namespace: catalog.namespace,
+    name: catalog.name,
+    columns: catalog.columns.map((column) => ({
+      name: column.name,
+      type: column.type,
+      modifier: column.modifier,
+      identity: catalog.identity === 'f' || catalog.key.includes(column.number),
+    })),
+    bytes: Buffer.alloc(0),
+  }
+}
+
 /** `catalog` is null when the table is gone by now. */
 export function diffSchema(stored: StoredTable, relation: RelationMessage, catalog: CatalogTable | null, types: PgTypes): SchemaDiff {
   const current = new Map(catalog?.columns.map((column) => [column.name, column]))

@@ -34,6 +34,7 @@ export interface CopyRequest {
   readonly workers: number
   readonly open: () => Promise<pg.Client>
   readonly out: BatchWriter
+  readonly now: () => number
 }
 
 export class SnapshotCopy {
@@ -164,7 +165,7 @@ export class SnapshotCopy {
     this.#tables = { ...this.#tables, [name]: { ...this.#tables[name]!, copiedAt: lsnText(lsn) } }
     this.#done++
     const position = copyPosition(streamFrom, this.#done, system, this.#tables)
-    await out.write(RecordBatch.ofHeartbeat({ _tag: 'Heartbeat', position, timeMs: 0 }))
+    await out.write(RecordBatch.ofHeartbeat({ _tag: 'Heartbeat', position, timeMs: this.#request.now() }))
   }
 }
 

@@ -13,6 +13,7 @@ import {
 import type { TableSchema } from '../../../core/table.ts'
 import { CatchUp } from './catch-up.ts'
 import { readPublication, readServer, readSlot, readTables, readTypes, type Server, storedTable } from './catalog.ts'
+import { CatalogWatch } from './catalog-watch.ts'
 import { check } from './check.ts'
 import type { PostgresConfig } from './config.ts'
 import { postgresError } from './errors.ts'
@@ -189,6 +190,7 @@ export class PostgresSource extends Source {
         workers: this.#config.copyWorkers,
         open: () => this.#open(context),
         out,
+        now: context.now,
       })
       const tables = await this.#copy.run()
       if (!out.signal.aborted) {
@@ -207,10 +209,7 @@ export class PostgresSource extends Source {
     const types = await readTypes(sql)
     const request = { sql, publication, selection: context.tables, serverVersion: server.version, system, from, tables, types, out }
     const follower = new Follower(request)
-    const reached = (): { lsn: bigint; tables: Tables } => {
-      const { lastCommit } = follower.decoder
-      return { lsn: lastCommit > from ? lastCommit : from, tables: follower.tables }
-    }
+    const reached = (): { lsn: bigint; tables: Tables } => ({ lsn: follower.reached, tables: follower.tables })
     if (this.#config.catchUp === 'auto') await this.#catchUp(follower, out, from)
     if (out.signal.aborted || follower.copyNeeded) return reached()
     const stream = new ReplicationStream({
@@ -218,16 +217,18 @@ export class PostgresSource extends Source {
       applicationName: applicationName(context),
       slot,
       publication,
-      from: reached().lsn,
+      from: follower.reached,
       durable: this.#durable,
       heartbeatMs: this.#config.heartbeat,
+      schemaPollMs: this.#config.schemaPoll,
+      watch: new CatalogWatch({ sql, publication, selection: context.tables, serverVersion: server.version }),
       walSenderTimeoutMs: server.walSenderTimeoutMs,
       follower,
       out,
       now: context.now,
     })
     this.#stream = stream
-    context.log.info('streaming', { slot, from: formatLsn(reached().lsn) })
+    context.log.info('streaming', { slot, from: formatLsn(follower.reached) })
     await stream.run()
     if (!out.signal.aborted) {
       this.#stream = null

@@ -10,6 +10,7 @@ import type { Arena } from '../../../core/packed-rows.ts'
 import type { BatchWriter } from '../../../core/source.ts'
 import { identifier, literal } from './catalog.ts'
 import { postgresError } from './errors.ts'
+import type { CatalogWatch } from './catalog-watch.ts'
 import { Feedback } from './feedback.ts'
 import type { Follower } from './follower.ts'
 import { formatLsn } from './position.ts'
@@ -31,6 +32,8 @@ export interface StreamRequest {
   /** What was durable when the stream started; the slot may forget up to here. */
   readonly durable: bigint
   readonly heartbeatMs: number
+  readonly schemaPollMs: number
+  readonly watch: CatalogWatch
   readonly walSenderTimeoutMs: number
   readonly follower: Follower
   readonly out: BatchWriter
@@ -43,7 +46,8 @@ export class ReplicationStream implements FrameConsumer {
   readonly #service: LogicalReplicationService
   #reader: WireReader | null = null
   #feedback: Feedback | null = null
-  #heartbeat: NodeJS.Timeout | null = null
+  readonly #timers: NodeJS.Timeout[] = []
+  #polling = false
   /** End of the WAL that the server has looked at, and its clock then. */
   #walEnd = 0n
   #walClockMs = 0
@@ -82,7 +86,7 @@ export class ReplicationStream implements FrameConsumer {
       throw postgresError(error, `stream from the replication slot "${slot}"`)
     } finally {
       out.signal.removeEventListener('abort', this.#finish)
-      if (this.#heartbeat !== null) clearInterval(this.#heartbeat)
+      for (const timer of this.#timers) clearInterval(timer)
       this.#reader?.stop()
     }
   }
@@ -125,12 +129,13 @@ export class ReplicationStream implements FrameConsumer {
   }
 
   #start(client: pg.Client): void {
-    const { durable, walSenderTimeoutMs, heartbeatMs, now } = this.#request
+    const { durable, walSenderTimeoutMs, heartbeatMs, schemaPollMs, now } = this.#request
     this.#reader = new WireReader(client, this, this.#request.out)
     this.#reader.failure.catch((error: unknown) => this.#failReader(error))
     const interval = walSenderTimeoutMs === 0 ? 10_000 : Math.min(10_000, Math.max(100, walSenderTimeoutMs / 4))
     this.#feedback = new Feedback(client, durable, interval, now)
-    this.#heartbeat = setInterval(() => this.#beat(), heartbeatMs)
+    this.#timers.push(setInterval(() => this.#beat(), heartbeatMs), setInterval(() => this.#poll(), schemaPollMs))
+    this.#poll()
   }
 
   #failReader: (error: unknown) => void = () => {}
@@ -150,6 +155,15 @@ export class ReplicationStream implements FrameConsumer {
     if (arena[at + 17] === 1) this.#feedback?.send()
   }
 
+  #poll(): void {
+    if (this.#polling) return
+    this.#polling = true
+    this.#request.watch
+      .poll(() => this.#follower.tables)
+      .catch((error: unknown) => this.#failReader(error))
+      .finally(() => (this.#polling = false))
+  }
+
   /**
    * The log moved without rows of ours: lets the position move too, or idle tables would hold all WAL. Everything
    * that the server sent before the keepalive has been handed over when nothing is decoded and no transaction is open.
@@ -158,8 +172,17 @@ export class ReplicationStream implements FrameConsumer {
     const decoder = this.#follower.decoder
     if (this.#reader?.drained !== true || decoder.inTransaction || this.#follower.copyNeeded) return
     const lsn = this.#walEnd > decoder.lastCommit ? this.#walEnd : decoder.lastCommit
+    const due = this.#request.watch.due(lsn, this.#follower.tables)
+    if (due.length > 0) {
+      this.#reader.between(async () => {
+        await this.#follower.applyCatalog(due)
+        if (this.#follower.copyNeeded) this.#finish()
+      })
+      return
+    }
     if (lsn <= this.#told) return
     this.#told = lsn
+    this.#follower.idleAt = lsn
     const heartbeat = { _tag: 'Heartbeat', position: this.#follower.positionAt(lsn), timeMs: this.#walClockMs } as const
     // Waiting for room is not needed: a heartbeat holds next to nothing, and the next one waits for this tick.
     Promise.resolve(this.#request.out.write(RecordBatch.ofHeartbeat(heartbeat))).catch((error: unknown) => this.#failReader(error))

@@ -89,6 +89,12 @@ export class WireReader {
     return !this.#held && !this.#consumer.hasRows && this.#backlog.length === 0
   }
 
+  /** Runs `work` between two messages, with everything before handed over. Not while reading is held. */
+  between(work: () => Promise<void>): void {
+    if (this.#held || this.#stopped) return
+    this.#hold(Promise.resolve(this.#cut()).then(work))
+  }
+
   readonly #onData = (chunk: Buffer): void => {
     if (this.#stopped) return
     this.#burst?.add(chunk.length)

@@ -1,0 +1,58 @@
+/**
+ * Finds schema changes of tables that nobody writes to: the stream tells of a change only with the next row. Reads the
+ * catalog now and then; a difference that the stream has not explained by the time it is past the moment of reading is
+ * applied as it is.
+ */
+import type pg from 'pg'
+import type { TableSelection } from '../../../core/selection.ts'
+import { type CatalogTable, readTables } from './catalog.ts'
+import { parseLsn, type StoredTable } from './position.ts'
+import { catalogShape, storedShape } from './schema-diff.ts'
+
+export interface WatchRequest {
+  readonly sql: pg.Client
+  readonly publication: string
+  readonly selection: TableSelection
+  readonly serverVersion: number
+}
+
+interface Difference {
+  readonly catalog: CatalogTable
+  /** What was known when the catalog was read; null for a table that appeared. */
+  readonly stored: StoredTable | null
+}
+
+export class CatalogWatch {
+  readonly #request: WatchRequest
+  #pending: { readonly until: bigint; readonly differences: readonly Difference[] } | null = null
+
+  constructor(request: WatchRequest) {
+    this.#request = request
+  }
+
+  /** Compares the catalog with what is known. */
+  async poll(known: () => Readonly<Record<string, StoredTable>>): Promise<void> {
+    if (this.#pending !== null) return
+    const { sql, publication, selection, serverVersion } = this.#request
+    const tables = await readTables(sql, { publication, selection, serverVersion })
+    const stored = known()
+    const differences = tables.flatMap((catalog): readonly Difference[] => {
+      const before = stored[`${catalog.namespace}.${catalog.name}`] ?? null
+      return before !== null && catalogShape(catalog) === storedShape(before) ? [] : [{ catalog, stored: before }]
+    })
+    if (differences.length === 0) return
+    // Whatever was visible to the queries above was in the WAL before this.
+    const { rows } = await sql.query<{ lsn: string }>('SELECT pg_current_wal_insert_lsn()::text AS lsn')
+    this.#pending = { until: parseLsn(rows[0]!.lsn), differences }
+  }
+
+  /** The differences that are still unexplained although the stream is at `lsn`; empty while it is not far enough. */
+  due(lsn: bigint, known: Readonly<Record<string, StoredTable>>): readonly CatalogTable[] {
+    if (this.#pending === null || lsn < this.#pending.until) return []
+    const { differences } = this.#pending
+    this.#pending = null
+    return differences
+      .filter(({ catalog, stored }) => (known[`${catalog.namespace}.${catalog.name}`] ?? null) === stored)
+      .map(({ catalog }) => catalog)
+  }
+}

@@ -1,0 +1,92 @@
+import pg from 'pg'
+import type { Random } from './random.ts'
+
+const KEYS = 400
+
+/** Tables `load_0` ... with a key that the load changes too, and a large value that is stored out of line. */
+export async function createLoadTables(client: pg.Client, count: number): Promise<readonly string[]> {
+  const names = Array.from({ length: count }, (_, index) => `load_${index}`)
+  for (const name of names) {
+    await client.query(`
+      CREATE TABLE ${name} (id int8 PRIMARY KEY, n int4, amount numeric(12,2), note text, at timestamptz, doc text, ok bool NOT NULL DEFAULT false);
+      ALTER TABLE ${name} ALTER doc SET STORAGE EXTERNAL;
+      INSERT INTO ${name} SELECT i, i, i / 7.0, 'row ' || i, now(), repeat('d', 3000), i % 2 = 0 FROM generate_series(0, ${KEYS - 1}, 2) i`)
+  }
+  return names
+}
+
+/**
+ * Random transactions on several connections at once, until stopped: inserts, updates with and without the large
+ * value, deletes, key changes, truncates, now and then an added column; some transactions stay open for a while
+ * across others' commits, some roll back.
+ */
+export class RandomLoad {
+  readonly #url: string
+  readonly #tables: readonly string[]
+  readonly #random: Random
+  #stopped = false
+  #workers: Promise<void>[] = []
+  #columns = 0
+  /** Transactions that were committed. */
+  commits = 0
+
+  constructor(url: string, tables: readonly string[], random: Random) {
+    this.#url = url
+    this.#tables = tables
+    this.#random = random
+  }
+
+  start(connections: number): void {
+    this.#workers = Array.from({ length: connections }, () => this.#work())
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await Promise.all(this.#workers)
+  }
+
+  async #work(): Promise<void> {
+    const client = new pg.Client({ connectionString: this.#url })
+    await client.connect()
+    while (!this.#stopped) await this.#transaction(client)
+    await client.end()
+  }
+
+  async #transaction(client: pg.Client): Promise<void> {
+    const random = this.#random
+    try {
+      await client.query('BEGIN')
+      const statements = random.chance(0.1) ? 40 : 1 + random.below(4)
+      for (let index = 0; index < statements && !this.#stopped; index++) await client.query(this.#statement())
+      if (random.chance(0.2)) await client.query(`SELECT pg_sleep(${random.next() / 5})`)
+      const rollback = random.chance(0.1)
+      await client.query(rollback ? 'ROLLBACK' : 'COMMIT')
+      if (!rollback) this.commits++
+    } catch (error) {
+      // Deadlocks and key collisions are part of the load.
+      if (!/^(40P01|23505|55P03)$/.test(String((error as { code?: string }).code))) throw error
+      await client.query('ROLLBACK')
+    }
+  }
+
+  #statement(): string {
+    const random = this.#random
+    const table = random.pick(this.#tables)
+    const id = random.below(KEYS)
+    const kind = random.next()
+    if (kind < 0.3) {
+      const doc = random.chance(0.5) ? `repeat('${random.pick(['x', 'ä', '\\t'])}', ${2500 + random.below(3000)})` : 'NULL'
+      return `INSERT INTO ${table} (id, n, amount, note, at, doc) VALUES (${id}, ${random.below(1e6)}, ${random.below(1e9)} / 100.0, 'n${id}', clock_timestamp(), ${doc})
+              ON CONFLICT (id) DO UPDATE SET n = excluded.n, doc = excluded.doc`
+    }
+    if (kind < 0.6) return `UPDATE ${table} SET n = n + 1, note = note || '.', at = clock_timestamp(), ok = NOT ok WHERE id = ${id}`
+    if (kind < 0.7) return `UPDATE ${table} SET doc = repeat('u', ${2500 + random.below(500)}) WHERE id = ${id}`
+    if (kind < 0.8) return `DELETE FROM ${table} WHERE id = ${id}`
+    if (kind < 0.9) return `UPDATE ${table} SET id = ${random.below(KEYS * 2)} WHERE id = ${id}`
+    if (kind < 0.97) return `UPDATE ${table} SET amount = amount + 1 WHERE id BETWEEN ${id} AND ${id + 20}`
+    if (kind < 0.985) return `TRUNCATE ${table}`
+    // Nobody waits for the lock for long: another worker may hold the table in an open transaction.
+    const column = `extra_${++this.#columns}`
+    return `SET LOCAL lock_timeout = '200ms'; ALTER TABLE ${table} ADD COLUMN ${column} int4 DEFAULT ${random.below(100)}`
+  }
+}
