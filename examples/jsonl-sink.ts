@@ -87,7 +87,11 @@ function toLine(record: CdcRecord): string | null {
   switch (record._tag) {
     case 'Insert':
     case 'Update':
-      return json({ op: record._tag.toLowerCase(), table: tableName(record.table), row: record.after.toObject() })
+      return json({
+        op: record._tag.toLowerCase(),
+        table: tableName(record.table),
+        row: record.after.toObject(),
+      })
     case 'Delete':
       return json({ op: 'delete', table: tableName(record.table), row: record.before.toObject() })
     case 'SchemaChange':

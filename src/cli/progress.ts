@@ -35,7 +35,8 @@ export function statusLine(status: PipelineStatus, rates: Rates): string {
   }
   parts.push(`${count(status.changes)} changes`, `${count(rates.changesPerSecond)} changes/s`)
   if (status.lagMs !== null) parts.push(`lag ${time(status.lagMs)}`)
-  if (status.phase === 'retrying' && status.lastError !== null) parts.push(status.lastError.message.split('\n')[0]!)
+  if (status.phase === 'retrying' && status.lastError !== null)
+    parts.push(status.lastError.message.split('\n')[0]!)
   return parts.join('  ')
 }
 

@@ -75,12 +75,16 @@ export class RandomLoad {
     const id = random.below(KEYS)
     const kind = random.next()
     if (kind < 0.3) {
-      const doc = random.chance(0.5) ? `repeat('${random.pick(['x', 'ä', '\\t'])}', ${2500 + random.below(3000)})` : 'NULL'
+      const doc = random.chance(0.5)
+        ? `repeat('${random.pick(['x', 'ä', '\\t'])}', ${2500 + random.below(3000)})`
+        : 'NULL'
       return `INSERT INTO ${table} (id, n, amount, note, at, doc) VALUES (${id}, ${random.below(1e6)}, ${random.below(1e9)} / 100.0, 'n${id}', clock_timestamp(), ${doc})
               ON CONFLICT (id) DO UPDATE SET n = excluded.n, doc = excluded.doc`
     }
-    if (kind < 0.6) return `UPDATE ${table} SET n = n + 1, note = note || '.', at = clock_timestamp(), ok = NOT ok WHERE id = ${id}`
-    if (kind < 0.7) return `UPDATE ${table} SET doc = repeat('u', ${2500 + random.below(500)}) WHERE id = ${id}`
+    if (kind < 0.6)
+      return `UPDATE ${table} SET n = n + 1, note = note || '.', at = clock_timestamp(), ok = NOT ok WHERE id = ${id}`
+    if (kind < 0.7)
+      return `UPDATE ${table} SET doc = repeat('u', ${2500 + random.below(500)}) WHERE id = ${id}`
     if (kind < 0.8) return `DELETE FROM ${table} WHERE id = ${id}`
     if (kind < 0.9) return `UPDATE ${table} SET id = ${random.below(KEYS * 2)} WHERE id = ${id}`
     if (kind < 0.97) return `UPDATE ${table} SET amount = amount + 1 WHERE id BETWEEN ${id} AND ${id + 20}`

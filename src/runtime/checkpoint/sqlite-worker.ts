@@ -14,9 +14,20 @@ export interface WorkerData {
 }
 
 export type Request =
-  | { readonly kind: 'acquire'; readonly pipeline: string; readonly owner: LeaseOwner; readonly nowMs: number }
+  | {
+      readonly kind: 'acquire'
+      readonly pipeline: string
+      readonly owner: LeaseOwner
+      readonly nowMs: number
+    }
   | { readonly kind: 'load'; readonly pipeline: string }
-  | { readonly kind: 'save'; readonly pipeline: string; readonly fence: number; readonly text: string; readonly nowMs: number }
+  | {
+      readonly kind: 'save'
+      readonly pipeline: string
+      readonly fence: number
+      readonly text: string
+      readonly nowMs: number
+    }
   | { readonly kind: 'renew'; readonly pipeline: string; readonly fence: number; readonly nowMs: number }
   | { readonly kind: 'release'; readonly pipeline: string; readonly fence: number }
   | { readonly kind: 'close' }
@@ -29,7 +40,12 @@ export type Answer =
   | { readonly kind: 'done' }
   | { readonly kind: 'lost' }
   | { readonly kind: 'gone' }
-  | { readonly kind: 'failed'; readonly message: string; readonly code: string | null; readonly sqlite: number | null }
+  | {
+      readonly kind: 'failed'
+      readonly message: string
+      readonly code: string | null
+      readonly sqlite: number | null
+    }
 
 const { path } = workerData as WorkerData
 
@@ -98,7 +114,8 @@ function acquire(pipeline: string, owner: LeaseOwner, nowMs: number): Answer {
     const row = leaseOf(db, pipeline)
     const other = row?.owner == null ? null : (JSON.parse(row.owner) as LeaseOwner)
     const expiresInMs = (row?.expires_at_ms ?? 0) - nowMs
-    if (other !== null && expiresInMs > 0 && mayBeAlive(other)) return { kind: 'held', owner: other, expiresInMs }
+    if (other !== null && expiresInMs > 0 && mayBeAlive(other))
+      return { kind: 'held', owner: other, expiresInMs }
     const fence = (row?.fence ?? 0) + 1
     db.prepare('INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?)').run(
       pipeline,
@@ -129,7 +146,11 @@ function answer(request: Request): Answer {
     }
     case 'save':
       return fenced(request.pipeline, request.fence, (db) => {
-        db.prepare('INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?)').run(request.pipeline, request.fence, request.text)
+        db.prepare('INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?)').run(
+          request.pipeline,
+          request.fence,
+          request.text,
+        )
         extend(db, request.pipeline, request.nowMs)
       })
     case 'renew':

@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads'
 import { CoreError, InternalError, LeaseLostError, toCoreError } from '../../core/error.ts'
 import type { Json } from '../../core/position.ts'
 import type { Answer, Request, WorkerData } from './sqlite-worker.ts'
+import { sqliteError } from './sqlite-error.ts'
 import { type Checkpoint, CheckpointStore, type Lease, LeaseHeldError, type LeaseOwner } from './store.ts'
 
 /** Format of the stored text. A higher one was written by a newer version and is refused. */
@@ -68,17 +69,25 @@ export class SqliteCheckpointStore extends CheckpointStore {
   #keep(lease: Lease, answer: Answer): void {
     if (answer.kind === 'done') return
     if (answer.kind !== 'lost') throw unexpected(answer)
-    throw new LeaseLostError('checkpoint/lease-lost', `another runner took pipeline "${lease.pipeline}" over`, {
-      fix: 'Run each pipeline once. This process has stopped writing.',
-    })
+    throw new LeaseLostError(
+      'checkpoint/lease-lost',
+      `another runner took pipeline "${lease.pipeline}" over`,
+      {
+        fix: 'Run each pipeline once. This process has stopped writing.',
+      },
+    )
   }
 
   #decode(text: string): Checkpoint {
     const body = JSON.parse(text) as { readonly [key: string]: Json }
     if (body['format'] === formatVersion) return body as unknown as Checkpoint
-    throw new CoreError('checkpoint/newer-format', `the checkpoint in ${this.#path} was written by a newer version`, {
-      fix: 'Run that version, or name another checkpoint file to copy everything again.',
-    })
+    throw new CoreError(
+      'checkpoint/newer-format',
+      `the checkpoint in ${this.#path} was written by a newer version`,
+      {
+        fix: 'Run that version, or name another checkpoint file to copy everything again.',
+      },
+    )
   }
 
   async #ask(request: Request): Promise<Answer> {
@@ -91,7 +100,7 @@ export class SqliteCheckpointStore extends CheckpointStore {
         this.#waiting.set(id, { resolve, reject })
         worker.postMessage({ id, request })
       })
-      if (answer.kind === 'failed') throw this.#failure(answer)
+      if (answer.kind === 'failed') throw sqliteError(this.#path, answer)
       if (answer.kind === 'gone') throw this.#gone()
       return answer
     } finally {
@@ -109,7 +118,9 @@ export class SqliteCheckpointStore extends CheckpointStore {
       this.#waiting.delete(id)
     })
     worker.on('error', (error) => this.#ended(toCoreError(error)))
-    worker.on('exit', () => this.#ended(new InternalError('checkpoint/closed', 'the checkpoint store is closed')))
+    worker.on('exit', () =>
+      this.#ended(new InternalError('checkpoint/closed', 'the checkpoint store is closed')),
+    )
     return worker
   }
 
@@ -120,49 +131,19 @@ export class SqliteCheckpointStore extends CheckpointStore {
   }
 
   #gone(): CoreError {
-    return new CoreError('checkpoint/missing', `the checkpoint file ${this.#path} was removed or replaced while in use`, {
-      fix: 'Put it back and start again; without it everything is copied again.',
-    })
-  }
-
-  /** What SQLite or the file system said, as an error with a next step. */
-  #failure(answer: Answer & { kind: 'failed' }): CoreError {
-    const path = this.#path
-    const cause = new Error(answer.message)
-    // The low byte is the primary result code, https://sqlite.org/rescode.html.
-    const sqlite = answer.sqlite === null ? null : answer.sqlite & 0xff
-    if (sqlite === 5 || sqlite === 6) {
-      const fix = 'Another process holds its lock; this is tried again.'
-      return new CoreError('checkpoint/busy', `the checkpoint file ${path} is locked`, { cause, fix, retryable: true })
-    }
-    if (sqlite === 13 || answer.code === 'ENOSPC' || answer.code === 'EDQUOT') {
-      const fix = 'Free some space; this is tried again.'
-      return new CoreError('checkpoint/disk-full', `no space to write the checkpoint file ${path}`, {
-        cause,
-        fix,
-        retryable: true,
-      })
-    }
-    if (sqlite === 10) {
-      const fix = 'Check the disk; this is tried again.'
-      return new CoreError('checkpoint/io', `the disk failed to read or write the checkpoint file ${path}`, {
-        cause,
-        fix,
-        retryable: true,
-      })
-    }
-    if (sqlite === 11 || sqlite === 26) {
-      const fix = 'Restore it from a backup, or remove it to copy everything again.'
-      return new CoreError('checkpoint/corrupt', `the checkpoint file ${path} is not an intact database`, { cause, fix })
-    }
-    if (sqlite === 3 || sqlite === 8 || sqlite === 14 || (sqlite === null && /^E[A-Z]+$/.test(answer.code ?? ''))) {
-      const fix = 'Let this user write the file and its directory, or name another one as checkpoint path.'
-      return new CoreError('checkpoint/unwritable', `the checkpoint file ${path} cannot be written`, { cause, fix })
-    }
-    return new InternalError('checkpoint/unexpected', `the checkpoint store failed: ${answer.message}`, { cause })
+    return new CoreError(
+      'checkpoint/missing',
+      `the checkpoint file ${this.#path} was removed or replaced while in use`,
+      {
+        fix: 'Put it back and start again; without it everything is copied again.',
+      },
+    )
   }
 }
 
 function unexpected(answer: Answer): InternalError {
-  return new InternalError('checkpoint/unexpected', `the checkpoint store gave an answer of kind ${answer.kind}`)
+  return new InternalError(
+    'checkpoint/unexpected',
+    `the checkpoint store gave an answer of kind ${answer.kind}`,
+  )
 }

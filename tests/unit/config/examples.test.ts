@@ -25,8 +25,15 @@ it('the example of a connector of a third party writes what it is given', async 
     const orders = table('orders')
     database.createTable(orders)
     database.insert('public.orders', { id: 1, name: 'a', note: null })
-    const source = { type: 'memory', create: () => new MemorySource({ database: 'example', partialUpdates: false, heartbeat: 10 }) }
-    const definition = { ...(await buildPipeline(inMemory(config))), source, store: new MemoryCheckpointStore() }
+    const source = {
+      type: 'memory',
+      create: () => new MemorySource({ database: 'example', partialUpdates: false, heartbeat: 10 }),
+    }
+    const definition = {
+      ...(await buildPipeline(inMemory(config))),
+      source,
+      store: new MemoryCheckpointStore(),
+    }
     await runPipeline(definition, { log: recordingLog(), stopWhenCaughtUp: true })
     expect(readFileSync(variables.OUTPUT, 'utf8')).toBe(
       '{"op":"insert","table":"public.orders","row":{"id":1,"name":"a","note":null}}\n',

@@ -1,12 +1,14 @@
-import fc from 'fast-check'
+import { setImmediate } from 'node:timers/promises'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ConnectionError, CoreError, LeaseLostError } from '../../../src/core/error.ts'
 import type { SourcePosition } from '../../../src/core/position.ts'
 import { thisProcess } from '../../../src/runtime/checkpoint/owner.ts'
-import type { Checkpoint, CheckpointStore, Lease } from '../../../src/runtime/checkpoint/store.ts'
+import type { Checkpoint, Lease } from '../../../src/runtime/checkpoint/store.ts'
 import { runPipeline } from '../../../src/runtime/pipeline.ts'
 import type { MemoryDatabase } from '../../../src/connectors/sources/memory/database.ts'
 import { contents, memoryPipeline, recordingLog, table } from '../../support/memory-pipeline.ts'
+import { MortalProcess } from '../../support/mortal-process.ts'
 import { waitFor } from '../../support/wait-for.ts'
 
 const lost = (): ConnectionError => new ConnectionError('test/lost', 'the connection was lost')
@@ -118,54 +120,34 @@ describe('L3: a position that the log no longer has', () => {
     database.insert('public.t', { id: 1 })
     database.insert('public.t', { id: 2 })
     database.forget(2)
-    await expect(runPipeline(definition, { log, stopWhenCaughtUp: true })).rejects.toThrow('does not reach back')
+    await expect(runPipeline(definition, { log, stopWhenCaughtUp: true })).rejects.toThrow(
+      'does not reach back',
+    )
   })
 })
 
 describe('a crash at any point', () => {
   it('ends with every sink equal to the source', async () => {
     const seeds = fc.array(fc.nat(1000), { minLength: 3, maxLength: 60 })
-    // What the crashed process got to: calls of its sinks until they all die in the middle of one.
-    const crashes = fc.array(fc.record({ work: seeds, calls: fc.nat(12), answered: fc.boolean() }), { maxLength: 4 })
+    const crash = fc.record({ during: seeds, calls: fc.nat(30), answerLost: fc.boolean() })
     await fc.assert(
-      fc.asyncProperty(seeds, crashes, async (seed, plan) => {
-        let left = Infinity
-        let answered = false
-        let dead: (() => void) | null = null
-        const never = new Promise<never>(() => {})
-        const die = (): Promise<never> => {
-          dead?.()
-          return never
-        }
-        const faults = {
-          before: (call: string) => {
-            if (call === 'disconnect') return
-            if (left === 0 && !answered) return die()
-            left--
-            return undefined
-          },
-          after: (call: string) => (call !== 'disconnect' && left <= 0 && answered ? die() : undefined),
-        }
-        const { database, targets, definition } = memoryPipeline({ sinks: [faults, { ...faults }], flushInterval: 1 })
+      fc.asyncProperty(seeds, fc.array(crash, { maxLength: 4 }), async (seed, crashes) => {
+        const { database, targets, definition } = memoryPipeline({ sinks: [{}, {}], flushInterval: 1 })
         database.createTable(table('t'))
         work(database, seed)
-        for (const crash of plan) {
-          left = crash.calls
-          answered = crash.answered
-          const died = new Promise<void>((resolve) => (dead = resolve))
-          const log = recordingLog()
-          const stop = new AbortController()
-          const run = runPipeline(definition, { log, stopWhenCaughtUp: true, signal: stop.signal })
-          work(database, crash.work)
-          await Promise.race([died, run])
-          // The process is gone: nothing that it still does may reach the store or the source.
-          abandon(definition.store)
-          left = Infinity
+        for (const { during, calls, answerLost } of crashes) {
+          const mortal = new MortalProcess(calls, answerLost).of(definition)
+          const ended = runPipeline(mortal, { log: recordingLog(), stopWhenCaughtUp: true }).catch(
+            (error: CoreError) => expect(error.code).toBe('test/killed'),
+          )
+          await setImmediate()
+          work(database, during)
+          await ended
         }
         await runPipeline(definition, { log: recordingLog(), stopWhenCaughtUp: true })
         for (const target of targets) expect(contents(target)).toEqual(contents(database))
       }),
-      { numRuns: 60, verbose: true },
+      { numRuns: Number(process.env.SLUICE_RUNS ?? 150) },
     )
   })
 })
@@ -223,10 +205,3 @@ describe('L12: one runner', () => {
     expect(database.forgotten).toBe(1)
   })
 })
-
-/** Fences off whoever holds the lease now, as a restart does. */
-function abandon(store: CheckpointStore): void {
-  const { pipeline } = { pipeline: '' }
-  void store
-  void pipeline
-}

@@ -19,7 +19,8 @@ export async function checkServer(session: Session, config: ClickHouseConfig): P
       ...(await rightsProblems(session)),
     ]
   } catch (error) {
-    if (!(error instanceof CoreError)) throw error
+    // A server that is not there now may be there soon: the runtime decides how long to wait for it.
+    if (!(error instanceof CoreError) || error.retryable) throw error
     const fix = error.fix ?? 'See the log of the server.'
     return [{ severity: 'error', code: error.code, message: error.message, fix }]
   }

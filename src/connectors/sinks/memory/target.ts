@@ -1,4 +1,4 @@
-import { UNCHANGED } from '../../../core/canonical.ts'
+import { textToValue, UNCHANGED } from '../../../core/canonical.ts'
 import { CoreError, PoisonRecordError } from '../../../core/error.ts'
 import type { CdcRecord, SchemaChange } from '../../../core/record.ts'
 import type { RowView } from '../../../core/row-view.ts'
@@ -47,20 +47,21 @@ export class MemoryTarget {
   /** One record of a batch. */
   apply(record: CdcRecord): void {
     if (record._tag !== 'Insert' && record._tag !== 'Update' && record._tag !== 'Delete') return
-    const { schema, rows } = this.#table(record.table)
+    const { rows } = this.#table(record.table)
     const before = record._tag === 'Insert' ? null : record.before
     const stored = before === null ? undefined : rows.get(keyOf(before))
     if (before !== null) rows.delete(keyOf(before))
     if (record._tag === 'Delete') return
     const key = keyOf(record.after)
-    rows.set(key, merged(schema, record.after, stored ?? rows.get(key)))
+    rows.set(key, merged(record.after, stored ?? rows.get(key)))
   }
 
   /** Cells stay with their column's id; a column that is new shows its `addedDefault`. */
   #reshape(table: Table, schema: TableSchema): void {
     const sources = schema.columns.map((column) => {
       const old = table.schema.columns.find(({ id }) => id === column.id)
-      return [column.name, old?.name ?? null, column.addedDefault ?? null] as const
+      const added = column.addedDefault == null ? null : textToValue(column.type, column.addedDefault)
+      return [column.name, old?.name ?? null, added] as const
     })
     for (const [key, row] of table.rows) {
       table.rows.set(
@@ -86,16 +87,14 @@ function keyOf(row: RowView): string {
   return JSON.stringify(key.map((index) => Buffer.from(row.bytes(index)).toString('latin1')))
 }
 
-/** Unchanged cells keep what is stored (law L7). */
-function merged(schema: TableSchema, row: RowView, stored: ValueRow | undefined): ValueRow {
-  const cells = schema.columns.map(({ name }, index) => {
+/**
+ * Unchanged cells keep what is stored (law L7). In a replay the row may be gone already; its end is then further on in
+ * the log, and until then the cell stays unknown.
+ */
+function merged(row: RowView, stored: ValueRow | undefined): ValueRow {
+  const cells = row.table.columns.map(({ name }, index) => {
     const value = row.value(index)
-    if (value !== UNCHANGED) return [name, value]
-    if (stored !== undefined) return [name, stored[name]]
-    throw new PoisonRecordError(
-      'memory/nothing-stored',
-      `column ${name} of ${tableName(schema)} is unchanged, but no row is stored`,
-    )
+    return [name, value === UNCHANGED && stored !== undefined ? stored[name] : value] as const
   })
   return Object.fromEntries(cells)
 }

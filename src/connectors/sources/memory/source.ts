@@ -160,13 +160,9 @@ export class MemorySource extends Source {
     const { table } = change
     if (change.kind === 'insert') builder.insert(table, change.after)
     else if (change.kind === 'delete') builder.delete(table, change.before)
-    else if (!this.#config.partialUpdates) builder.update(table, change.after, change.before)
-    else
-      builder.update(
-        table,
-        partial(table, change.before, change.after),
-        keyChange(table, change.before, change.after),
-      )
+    else if (!this.#config.partialUpdates || changesKey(change))
+      builder.update(table, change.after, change.before)
+    else builder.update(table, partial(change))
   }
 
   /** Says that the log is read, at most once per interval; ends at a commit, an abort or the next heartbeat. */
@@ -206,20 +202,19 @@ function announcement(table: TableSchema, origin: 'snapshot' | 'stream'): Record
   })
 }
 
-/** The row as a log that leaves out unchanged cells has it: always with the key. */
-function partial(table: TableSchema, before: ValueRow, after: ValueRow): ValueRow {
-  const cells = table.columns.map(({ name }, index) => {
-    return [
-      name,
-      !table.key.includes(index) && after[name] === before[name] ? UNCHANGED : after[name],
-    ] as const
-  })
-  return Object.fromEntries(cells)
+type MemoryUpdate = Extract<MemoryChange, { kind: 'update' }>
+
+/** A new key comes with the full row (law L6): at a replay the old one may be gone or be another row's. */
+function changesKey({ table, before, after }: MemoryUpdate): boolean {
+  return table.key.map((index) => table.columns[index]!.name).some((name) => before[name] !== after[name])
 }
 
-/** The old key when it changed, else null. */
-function keyChange(table: TableSchema, before: ValueRow, after: ValueRow): ValueRow | null {
-  const names = table.key.map((index) => table.columns[index]!.name)
-  if (names.every((name) => before[name] === after[name])) return null
-  return Object.fromEntries(names.map((name) => [name, before[name]]))
+/** The row as a log that leaves out unchanged cells has it: always with the key. */
+function partial({ table, before, after }: MemoryUpdate): ValueRow {
+  const kept = table.columns.map(
+    ({ name }, index) => table.key.includes(index) || before[name] !== after[name],
+  )
+  return Object.fromEntries(
+    table.columns.map(({ name }, index) => [name, kept[index] ? after[name] : UNCHANGED]),
+  )
 }

@@ -39,6 +39,8 @@ export interface CatalogTable {
   /** Filter of the publication, SQL; null without. */
   readonly rowFilter: string | null
   readonly selectable: boolean
+  /** A policy would hide rows from us. */
+  readonly rowSecurity: boolean
   readonly owned: boolean
 }
 
@@ -170,7 +172,7 @@ export async function readTables(client: pg.Client, query: TableQuery): Promise<
     SELECT c.oid::int8::text AS oid, n.nspname, c.relname, c.relkind, c.relreplident, c.relfilenode::int8::text AS file,
            greatest(c.reltuples, 0)::float8 AS rows, p.attnames::text[] AS attnames, p.rowfilter,
            CASE WHEN c.relkind = 'p' THEN 0 ELSE pg_relation_size(c.oid) / current_setting('block_size')::int8 END::float8 AS pages,
-           has_table_privilege(c.oid, 'SELECT') AS selectable, pg_has_role(c.relowner, 'USAGE') AS owned,
+           has_table_privilege(c.oid, 'SELECT') AS selectable, row_security_active(c.oid) AS row_security, pg_has_role(c.relowner, 'USAGE') AS owned,
            (SELECT array_agg(k.number::int ORDER BY k.place) FROM pg_index i, unnest(i.indkey) WITH ORDINALITY k(number, place)
             WHERE i.indrelid = c.oid AND k.place <= i.indnkeyatts
               AND CASE WHEN c.relreplident = 'i' THEN i.indisreplident ELSE i.indisprimary END) AS key
@@ -204,6 +206,7 @@ export async function readTables(client: pg.Client, query: TableQuery): Promise<
       key: row['key'] ?? [],
       rowFilter: row['rowfilter'] ?? null,
       selectable: row['selectable']!,
+      rowSecurity: row['row_security']!,
       owned: row['owned']!,
       columns: visible.map(catalogColumn),
     }
@@ -242,7 +245,8 @@ export function storedTable(table: CatalogTable, types: PgTypes, copiedAt: strin
     key: key.includes(-1) ? [] : key,
     version,
   }
-  return { oid: table.oid, copiedAt, schema, types: table.columns.map((column) => [column.type, column.modifier] as const) }
+  const columnTypes = table.columns.map((column) => [column.type, column.modifier] as const)
+  return { oid: table.oid, copiedAt, schema, types: columnTypes, file: table.file }
 }
 
 export function describeColumn(column: CatalogColumn, types: PgTypes): Column {

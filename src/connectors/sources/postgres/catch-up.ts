@@ -17,8 +17,7 @@ import { type FrameConsumer, Stop, WireReader } from './wire.ts'
  * is sent, so few large ones; the server checks the number at the end of a transaction only.
  */
 const CHANGES_PER_CALL = 500_000
-/** COPY binary: signature, flags and extension length, once, before the first tuple. */
-const COPY_SIGNATURE = Buffer.from('PGCOPY\n\u00ff\r\n\0', 'latin1')
+/** Bytes that COPY binary begins with (PostgreSQL documentation, COPY, "Binary Format"). */
 const COPY_HEADER = 19
 
 export interface CatchUpRequest {
@@ -35,6 +34,8 @@ export interface CatchUpRequest {
 export class CatchUp implements FrameConsumer {
   readonly #request: CatchUpRequest
   readonly #follower: Follower
+  /** The next message begins with the header. */
+  #first = true
 
   constructor(request: CatchUpRequest) {
     this.#request = request
@@ -63,7 +64,11 @@ export class CatchUp implements FrameConsumer {
 
   /** One tuple: the number of fields (1, or -1 at the end), the length, and a pgoutput message. */
   copyData(arena: Arena, start: number, end: number): Stop {
-    if (end - start >= COPY_HEADER && COPY_SIGNATURE.compare(arena, start, start + COPY_SIGNATURE.length) === 0) start += COPY_HEADER
+    if (this.#first) {
+      // Signature, flags and extension length, before the first tuple or the trailer.
+      this.#first = false
+      start += COPY_HEADER
+    }
     if (end - start < 6 || arena[start] === 0xff) return Stop.no
     // The rest of a call is not wanted once a table has to be copied: it is read again after the copy.
     if (this.#follower.copyNeeded && !this.#follower.decoder.inTransaction) return Stop.no
@@ -83,6 +88,7 @@ export class CatchUp implements FrameConsumer {
     const names = literal(`"${publication.replaceAll('"', '""')}"`)
     const statement = `COPY (SELECT data FROM pg_logical_slot_get_binary_changes(${literal(copyName)}, NULL, ${CHANGES_PER_CALL},
       'proto_version', '1', 'publication_names', ${names})) TO STDOUT (FORMAT binary)`
+    this.#first = true
     const reader = new WireReader(sql, this, out)
     const stream = (sql as unknown as { connection: { stream: { destroy(): void } } }).connection.stream
     const abort = (): void => stream.destroy()

@@ -21,7 +21,6 @@ export interface CheckRequest {
   readonly slot: string
   readonly publication: string
   readonly selection: TableSelection
-  readonly usesCatchUp: boolean
 }
 
 export async function check(request: CheckRequest): Promise<readonly Problem[]> {
@@ -37,7 +36,7 @@ export async function check(request: CheckRequest): Promise<readonly Problem[]> 
   const everything =
     publication === null ? tables : await readTables(sql, { publication: null, selection, serverVersion: server.version })
   return [
-    ...checkServer(server, request, slot),
+    ...checkServer(server, slot),
     ...checkSlot(slot, server, request.slot),
     ...checkPublication(publication, server, request.publication, tables),
     ...checkSelection(selection, tables, everything, publication === null ? null : request.publication),
@@ -53,7 +52,7 @@ function warning(code: string, message: string, fix: string): Problem {
   return { severity: 'warning', code: `postgres/${code}`, message, fix }
 }
 
-function* checkServer(server: Server, request: CheckRequest, slot: Slot | null): Generator<Problem> {
+function* checkServer(server: Server, slot: Slot | null): Generator<Problem> {
   if (server.version < 130_000) {
     yield error('version', `the server is version ${Math.floor(server.version / 10_000)}, 13 or later is needed`, 'Upgrade the server.')
   }
@@ -74,10 +73,10 @@ function* checkServer(server: Server, request: CheckRequest, slot: Slot | null):
       `Run ALTER ROLE ${identifier(server.role)} REPLICATION.`,
     )
   }
-  // A first copy into an existing slot needs a temporary one for its snapshot; catching up needs one as well.
-  const needed = slot === null || request.usesCatchUp ? 1 : 0
-  if (server.freeSlots < needed) {
-    yield error('no-free-slot', 'all replication slots are in use', 'Raise max_replication_slots, or drop slots that nobody reads.')
+  if (server.freeSlots < 1) {
+    // With a slot, one more is needed for copies and for catching up only; without it, streaming goes on.
+    const severity = slot === null ? error : warning
+    yield severity('no-free-slot', 'all replication slots are in use', 'Raise max_replication_slots, or drop slots that nobody reads.')
   }
   if (server.freeSenders < 1) {
     yield error('no-free-sender', 'all WAL senders are in use', 'Raise max_wal_senders.')
@@ -177,6 +176,13 @@ function* checkTable(table: CatalogTable, server: Server): Generator<Problem> {
       'table-permission',
       `the role "${server.role}" may not read the table ${name}`,
       `Run GRANT SELECT ON ${identifier(table.namespace)}.${identifier(table.name)} TO ${identifier(server.role)} (and USAGE on its schema).`,
+    )
+  }
+  if (table.rowSecurity) {
+    yield error(
+      'row-security',
+      `the table ${name} has row-level security that would hide rows from the role "${server.role}"`,
+      `Run ALTER ROLE ${identifier(server.role)} BYPASSRLS.`,
     )
   }
   if (table.identity === 'n') {

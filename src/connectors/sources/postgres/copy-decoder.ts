@@ -4,8 +4,9 @@
  * type's output function, the same as in the stream, so both paths share types and conversions. Pure.
  */
 import { RecordBatch } from '../../../core/batch.ts'
+import { InternalError } from '../../../core/error.ts'
 import { type Arena, CellState, Op, PackedRows } from '../../../core/packed-rows.ts'
-import type { TableSchema } from '../../../core/table.ts'
+import { type TableSchema, tableName } from '../../../core/table.ts'
 import { convertCell } from './cells.ts'
 import { snapshotVersion } from './position.ts'
 import { Conversion } from './types.ts'
@@ -68,6 +69,10 @@ export class CopyDecoder implements FrameConsumer {
             : convertCell(conversions[column] as Conversion, arena, from, length)
       }
       at++
+    }
+    // After the last column `at` stands behind the newline; otherwise the line has more or fewer columns.
+    if (at !== last + 1) {
+      throw new InternalError('postgres/copy-width', `a copied row of ${tableName(this.#schema)} has not ${count} columns`)
     }
     rows.addRow(Op.insert, 0, first, -1)
     return Stop.no

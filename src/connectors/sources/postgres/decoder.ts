@@ -42,8 +42,6 @@ export interface RelationMessage {
   readonly namespace: string
   readonly name: string
   readonly columns: readonly RelationColumn[]
-  /** The message's bytes, to recognise its repetition. */
-  readonly bytes: Buffer
 }
 
 /** Why decoding stopped: the caller acts, then goes on. */
@@ -54,7 +52,6 @@ export type Attention =
   | { readonly kind: 'nullable'; readonly oid: number; readonly columns: readonly number[] }
 
 interface Known {
-  readonly bytes: Buffer
   /** Null: rows of this table are not ours. */
   readonly table: DecodedTable | null
   /** Set while the rows of the open transaction are in the table's copy already (`skipBelow`). */
@@ -128,8 +125,8 @@ export class PgoutputDecoder {
   }
 
   /** Defines how rows of a relation are decoded from now on; null: not at all. */
-  setTable(relation: Pick<RelationMessage, 'oid' | 'bytes'>, table: DecodedTable | null): void {
-    const known: Known = { bytes: relation.bytes, table, skip: false, index: 0, batch: -1 }
+  setTable(relation: Pick<RelationMessage, 'oid'>, table: DecodedTable | null): void {
+    const known: Known = { table, skip: false, index: 0, batch: -1 }
     this.#skipping = this.#skipping.filter((other) => other !== this.#known.get(relation.oid))
     this.#known.set(relation.oid, known)
     this.#lastOid = -1
@@ -369,12 +366,12 @@ export class PgoutputDecoder {
     this.#firstRow = endRow
   }
 
+  /**
+   * Each one is looked at, also a repetition: the server repeats it after every DDL statement, and a column that was
+   * dropped and added again looks the same as before.
+   */
   #relation(arena: Arena, at: number, end: number): Stop {
-    const oid = uint32(arena, at + 1)
-    const known = this.#known.get(oid)
-    const bytes = arena.subarray(at, end)
-    if (known !== undefined && known.bytes.equals(bytes)) return Stop.no
-    this.attention = { kind: 'relation', relation: readRelation(Buffer.from(bytes)) }
+    this.attention = { kind: 'relation', relation: readRelation(Buffer.from(arena.subarray(at, end))) }
     return Stop.after
   }
 
@@ -452,5 +449,5 @@ export function readRelation(bytes: Buffer): RelationMessage {
     columns.push({ name: column, type: bytes.readUInt32BE(at), modifier: bytes.readInt32BE(at + 4), identity })
     at += 8
   }
-  return { oid, namespace, name, columns, bytes }
+  return { oid, namespace, name, columns }
 }

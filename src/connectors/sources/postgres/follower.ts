@@ -13,7 +13,7 @@ import type { SchemaOperation, TableSchema } from '../../../core/table.ts'
 import { type CatalogTable, conversions, readTables, readTypes, storedTable } from './catalog.ts'
 import { type DecodedTable, PgoutputDecoder, type RelationMessage, SKIP_ALL } from './decoder.ts'
 import { parseLsn, type StoredTable, streamPosition, halves } from './position.ts'
-import { diffSchema, relationOf, sameShape } from './schema-diff.ts'
+import { catalogShape, diffSchema, relationOf, sameShape, storedShape, wasReplaced } from './schema-diff.ts'
 import type { PgTypes } from './types.ts'
 import type pg from 'pg'
 
@@ -36,7 +36,7 @@ export class Follower {
   readonly decoder: PgoutputDecoder
   #tables: Readonly<Record<string, StoredTable>>
   #types: PgTypes
-  /** Bytes of the last Relation message by OID, to define the table again when its schema changes otherwise. */
+  /** The last Relation message by OID, to define the table again when its schema changes otherwise. */
   readonly #relations = new Map<number, RelationMessage>()
   /** End of the log that holds nothing more for us, between transactions. */
   idleAt = 0n
@@ -96,16 +96,22 @@ export class Follower {
     }
     const name = `${relation.namespace}.${relation.name}`
     const stored = this.#tables[name]
-    if (stored !== undefined && sameShape(stored, relation)) {
-      this.#define(relation, stored)
-      return
-    }
-    if (stored?.copiedAt != null && this.decoder.finalLsn < parseLsn(stored.copiedAt)) {
+    const same = stored !== undefined && sameShape(stored, relation)
+    if (!same && stored?.copiedAt != null && this.decoder.finalLsn < parseLsn(stored.copiedAt)) {
       // An older shape: these rows are in the copy. Its own shape is announced before the first row after it.
       this.decoder.setTable(relation, null)
       return
     }
-    await this.#changeTable(relation, await this.#readTable(relation))
+    const catalog = await this.#readTable(relation)
+    if (!same || wasReplaced(stored, catalog)) {
+      this.#types = await readTypes(this.#request.sql)
+      await this.#changeTable(relation, catalog)
+      return
+    }
+    // Rewritten without a change of its schema, for example by a TRUNCATE.
+    const moved = catalog !== null && catalog.file !== stored.file && catalogShape(catalog) === storedShape(stored)
+    if (moved) this.#store(name, { ...stored, file: catalog.file })
+    this.#define(relation, this.#tables[name]!)
   }
 
   /** Applies schema changes that no row has told of, between transactions. */
@@ -194,7 +200,6 @@ export class Follower {
 
   async #readTable(relation: RelationMessage): Promise<CatalogTable | null> {
     const { sql, publication, serverVersion } = this.#request
-    this.#types = await readTypes(sql)
     const selection = {
       patterns: [],
       includes: (namespace: string, name: string) => namespace === relation.namespace && name === relation.name,

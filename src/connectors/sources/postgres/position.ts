@@ -44,6 +44,8 @@ export interface StoredTable {
   readonly schema: TableSchema
   /** Type OID and modifier per column, to recognise the schema in Relation messages. */
   readonly types: readonly (readonly [oid: number, modifier: number])[]
+  /** pg_class.relfilenode when the schema was read: another one means that the table may have been rewritten since. */
+  readonly file: number
 }
 
 /** `resume` of a position. */
@@ -67,6 +69,11 @@ export function copyPosition(lsn: bigint, step: number, system: string, tables: 
   return new LsnPosition(high, low, system, tables, step.toString(16).padStart(8, '0'))
 }
 
+/** The step of a position that was made by `copyPosition`, else 0. */
+export function copyStep(position: SourcePosition): number {
+  return Number.parseInt(position.order.slice(17), 16) || 0
+}
+
 export function halves(lsn: bigint): [high: number, low: number] {
   return [Number(lsn >> 32n), Number(lsn & 0xffffffffn)]
 }
@@ -74,7 +81,7 @@ export function halves(lsn: bigint): [high: number, low: number] {
 /** Reads what `resume` holds. Throws when it was not made by this source. */
 export function readResume(position: SourcePosition): Resume {
   const resume = position.resume as unknown as Partial<Resume> | null
-  if (resume === null || typeof resume !== 'object' || typeof resume.lsn !== 'string' || typeof resume.tables !== 'object') {
+  if (resume === null || typeof resume !== 'object' || typeof resume.lsn !== 'string' || typeof resume.tables !== 'object' || resume.tables === null) {
     throw new InternalError('postgres/position', 'the stored position was not written by a postgres source', {
       fix: 'Give this pipeline its own name or its own checkpoint store.',
     })

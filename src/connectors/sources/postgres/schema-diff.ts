@@ -54,7 +54,7 @@ export function storedShape(stored: StoredTable): string {
   ])
 }
 
-/** The Relation message that the next row of the table would bring. Its bytes are none, so the real one is looked at. */
+/** The Relation message that the next row of the table would bring. */
 export function relationOf(catalog: CatalogTable): RelationMessage {
   return {
     oid: catalog.oid,
@@ -66,8 +66,18 @@ export function relationOf(catalog: CatalogTable): RelationMessage {
       modifier: column.modifier,
       identity: catalog.identity === 'f' || catalog.key.includes(column.number),
     })),
-    bytes: Buffer.alloc(0),
   }
+}
+
+/**
+ * True when the catalog has another table of this name, or another column where one of ours was: it was dropped and
+ * made again. The shape need not differ.
+ */
+export function wasReplaced(stored: StoredTable, catalog: CatalogTable | null): boolean {
+  if (catalog === null) return false
+  if (catalog.oid !== stored.oid) return true
+  const numbers = new Map(catalog.columns.map((column) => [column.name, String(column.number)]))
+  return stored.schema.columns.some((column) => (numbers.get(column.name) ?? column.id) !== column.id)
 }
 
 /** `catalog` is null when the table is gone by now. */
@@ -86,9 +96,15 @@ export function diffSchema(stored: StoredTable, relation: RelationMessage, catal
   // Which known column each column of the relation is; null for a new one.
   const matches = relation.columns.map((column) => {
     const now = current.get(column.name)
-    if (now !== undefined) return stored.schema.columns.find((known) => known.id === String(now.number)) ?? null
-    copyAgain ||= !stored.schema.columns.some((known) => known.name === column.name)
-    return stored.schema.columns.find((known) => known.name === column.name) ?? null
+    const sameName = stored.schema.columns.find((known) => known.name === column.name) ?? null
+    if (now === undefined) {
+      copyAgain ||= sameName === null
+      return sameName
+    }
+    const sameNumber = stored.schema.columns.find((known) => known.id === String(now.number)) ?? null
+    // Dropped and added again under its name: rows around here may still hold values of the old one.
+    copyAgain ||= sameNumber === null && sameName !== null
+    return sameNumber
   })
 
   for (const known of stored.schema.columns) {
@@ -97,22 +113,35 @@ export function diffSchema(stored: StoredTable, relation: RelationMessage, catal
     step({ kind: 'drop-column', column: known }, schema.columns.filter((column) => column.id !== known.id), key)
   }
 
+  const renames = matches.flatMap((known, index) => {
+    const name = relation.columns[index]!.name
+    return known === null || known.name === name ? [] : [{ id: known.id, name }]
+  })
+  while (renames.length > 0) {
+    const free = renames.findIndex(({ name }) => !schema.columns.some((column) => column.name === name))
+    // All names are taken, as columns changed places: one steps aside, and is renamed once more.
+    const { id, name } = free < 0 ? { id: renames[0]!.id, name: `sluice_renaming_${renames[0]!.id}` } : renames.splice(free, 1)[0]!
+    const from = schema.columns.find((column) => column.id === id)!
+    const to = { ...from, name }
+    step({ kind: 'rename-column', from, to }, replace(schema, to))
+  }
+
+  const mayBeRewritten = catalog !== null && catalog.file !== stored.file
   for (const [index, column] of relation.columns.entries()) {
     const known = matches[index]!
     const now = current.get(column.name)
     const shape = describe(column, now, types)
     if (known === null) {
-      copyAgain ||= now === undefined || now.rewritten
+      copyAgain ||= now === undefined || now.rewritten || mayBeRewritten
       const constant = now === undefined ? null : now.missing
       // Rows that exist show NULL in the target unless there is a constant, whatever the source declares by now.
       const added: Column = { ...shape, nullable: shape.nullable || constant === null, addedDefault: constant }
       step({ kind: 'add-column', column: added }, [...schema.columns, added])
       continue
     }
-    if (known.name !== column.name) {
-      const renamed = { ...known, name: column.name }
-      step({ kind: 'rename-column', from: known, to: renamed }, replace(schema, renamed))
-    }
+    const [type, modifier] = stored.types[stored.schema.columns.indexOf(known)]!
+    // Also when both types are text to us: USING may have changed the values.
+    copyAgain ||= mayBeRewritten && (type !== column.type || modifier !== column.modifier)
     const before = schema.columns.find((candidate) => candidate.id === known.id)!
     if (!sameType(before.type, shape.type)) {
       const altered = { ...before, type: shape.type, native: shape.native }
@@ -141,6 +170,7 @@ export function diffSchema(stored: StoredTable, relation: RelationMessage, catal
       copiedAt: copyAgain ? null : stored.copiedAt,
       schema: final,
       types: relation.columns.map((column) => [column.type, column.modifier] as const),
+      file: catalog?.file ?? stored.file,
     },
   }
 }

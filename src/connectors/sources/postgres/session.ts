@@ -1,5 +1,6 @@
 /** Connections to the server, all with the same pinned session: the text of a value must not depend on settings. */
 import pg from 'pg'
+import { ConfigError } from '../../../core/error.ts'
 import { postgresError } from './errors.ts'
 
 /**
@@ -35,7 +36,7 @@ export function clientConfig(url: string, applicationName: string): pg.ClientCon
 /** An ordinary SQL connection, or with `replication` one that also takes replication commands. */
 export async function openClient(url: string, applicationName: string, replication = false): Promise<pg.Client> {
   const config = clientConfig(url, applicationName)
-  const client = new pg.Client(replication ? ({ ...config, replication: 'database' } as pg.ClientConfig) : config)
+  const client = newClient(replication ? ({ ...config, replication: 'database' } as pg.ClientConfig) : config)
   // Without a listener a lost connection would end the process; the next query reports it.
   client.on('error', () => {})
   try {
@@ -45,6 +46,18 @@ export async function openClient(url: string, applicationName: string, replicati
     await client.end().catch(() => {})
     throw postgresError(error, `connect to PostgreSQL at ${describeServer(url)}`)
   }
+}
+
+/** The driver's error about a malformed address quotes it whole, so it goes no further. */
+function newClient(config: pg.ClientConfig): pg.Client {
+  try {
+    if (/^postgres(ql)?:\/\//.test(config.connectionString ?? '')) return new pg.Client(config)
+  } catch {
+    // Reported below.
+  }
+  throw new ConfigError('postgres/url', 'source.url is not an address of a PostgreSQL server', {
+    fix: 'Write it as postgres://user:password@host:5432/database, with special characters of the password percent-encoded.',
+  })
 }
 
 /** `host:port/database`, never the credentials. */

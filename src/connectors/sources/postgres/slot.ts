@@ -1,6 +1,6 @@
 /** Publication and replication slot: making, checking, and the snapshot that a new slot comes with. */
 import type pg from 'pg'
-import { PositionLostError } from '../../../core/error.ts'
+import { PositionLostError, SchemaError } from '../../../core/error.ts'
 import { type CatalogTable, identifier, literal, readSlot } from './catalog.ts'
 import { postgresError } from './errors.ts'
 import { formatLsn, parseLsn } from './position.ts'
@@ -34,6 +34,12 @@ export async function createSlot(
     const exported = await replication.query<{ name: string }>('SELECT pg_export_snapshot() AS name')
     return { lsn: parseLsn(created.rows[0]!.consistent_point), snapshot: exported.rows[0]!.name }
   } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === '55000') {
+      throw new SchemaError('postgres/wal-level', `cannot create the replication slot "${name}": ${error.message}`, {
+        fix: 'The server must be a primary with wal_level = logical.',
+        cause: error,
+      })
+    }
     throw postgresError(error, `create the replication slot "${name}"`)
   }
 }

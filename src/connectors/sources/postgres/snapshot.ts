@@ -5,19 +5,16 @@
 import PQueue from 'p-queue'
 import type pg from 'pg'
 import { RecordBatch } from '../../../core/batch.ts'
-import { ConnectionError, InternalError } from '../../../core/error.ts'
+import { ConnectionError, type CoreError, InternalError } from '../../../core/error.ts'
 import type { TableSelection } from '../../../core/selection.ts'
 import type { BatchWriter, SnapshotProgress } from '../../../core/source.ts'
 import { type CatalogTable, conversions, identifier, readTables, readTypes, storedTable } from './catalog.ts'
 import { CopyDecoder } from './copy-decoder.ts'
 import { postgresError } from './errors.ts'
-import { copyPosition, type StoredTable } from './position.ts'
+import { copyPosition, formatLsn, type StoredTable } from './position.ts'
 import type { SlotSnapshot } from './slot.ts'
 import type { PgTypes } from './types.ts'
 import { WireReader } from './wire.ts'
-
-/** Heap pages of 8 KiB in a range: 64 MB. */
-const PAGES_PER_RANGE = 8192
 
 export interface CopyRequest {
   /** Holds the snapshot's transaction. */
@@ -32,6 +29,10 @@ export interface CopyRequest {
   /** Tables that are known and copied already; they stay as they are. */
   readonly known: Readonly<Record<string, StoredTable>>
   readonly workers: number
+  /** Heap pages of 8 KiB that are copied by one statement; a table up to half as much again is not cut. */
+  readonly pagesPerRange: number
+  /** Number of the next position of a copy at `streamFrom`. */
+  readonly nextStep: () => number
   readonly open: () => Promise<pg.Client>
   readonly out: BatchWriter
   readonly now: () => number
@@ -94,8 +95,8 @@ export class SnapshotCopy {
   }
 
   async #copyAll(tables: readonly CatalogTable[], types: PgTypes, snapshot: SlotSnapshot): Promise<void> {
-    const { out, workers } = this.#request
-    const ranges = tables.flatMap((table) => rangesOf(table).map((range) => ({ table, range })))
+    const { out, workers, pagesPerRange } = this.#request
+    const ranges = tables.flatMap((table) => rangesOf(table, pagesPerRange).map((range) => ({ table, range })))
     const left = new Map(tables.map((table) => [nameOf(table), ranges.filter((one) => one.table === table).length]))
     const idle: pg.Client[] = []
     const queue = new PQueue({ concurrency: workers })
@@ -153,7 +154,7 @@ export class SnapshotCopy {
     } catch (error) {
       abort()
       if (out.signal.aborted) return
-      throw postgresError(error, `copy the table ${name}`)
+      throw copyError(error, `copy the table ${name}`)
     } finally {
       out.signal.removeEventListener('abort', abort)
     }
@@ -161,16 +162,12 @@ export class SnapshotCopy {
 
   /** Notes in the position that the table is done: a restart does not read it again (law L2). */
   async #finishTable(name: string, lsn: bigint): Promise<void> {
-    const { out, streamFrom, system } = this.#request
-    this.#tables = { ...this.#tables, [name]: { ...this.#tables[name]!, copiedAt: lsnText(lsn) } }
+    const { out, streamFrom, system, nextStep } = this.#request
+    this.#tables = { ...this.#tables, [name]: { ...this.#tables[name]!, copiedAt: formatLsn(lsn) } }
     this.#done++
-    const position = copyPosition(streamFrom, this.#done, system, this.#tables)
+    const position = copyPosition(streamFrom, nextStep(), system, this.#tables)
     await out.write(RecordBatch.ofHeartbeat({ _tag: 'Heartbeat', position, timeMs: this.#request.now() }))
   }
-}
-
-function lsnText(lsn: bigint): string {
-  return `${(lsn >> 32n).toString(16).toUpperCase()}/${(lsn & 0xffffffffn).toString(16).toUpperCase()}`
 }
 
 function nameOf(table: CatalogTable): string {
@@ -187,7 +184,7 @@ async function lockTables(client: pg.Client, tables: readonly CatalogTable[]): P
   try {
     await client.query(`LOCK TABLE ${list} IN ACCESS SHARE MODE`)
   } catch (error) {
-    throw postgresError(error, 'lock the tables for reading')
+    throw copyError(error, 'lock the tables for reading')
   }
   // pg_relation_filenode looks past the snapshot, the catalog row that was read does not.
   const values = tables.map((table) => `(${table.oid}::oid, ${table.file}::int8)`).join(', ')
@@ -202,12 +199,22 @@ async function lockTables(client: pg.Client, tables: readonly CatalogTable[]): P
   }
 }
 
+/** A table or column that is missing was dropped or renamed after the snapshot: the next snapshot sees it so. */
+function copyError(error: unknown, doing: string): CoreError {
+  const code = error instanceof Error && 'code' in error ? error.code : null
+  if (code !== '42703' && code !== '42P01') return postgresError(error, doing)
+  return new ConnectionError('postgres/table-changed', `cannot ${doing}: its schema was changed while the copy was being prepared`, {
+    fix: 'Nothing to do: the copy starts again.',
+    cause: error,
+  })
+}
+
 /** WHERE clauses that together cover the table; null is the whole table. */
-function rangesOf(table: CatalogTable): readonly (string | null)[] {
-  if (table.partitioned || table.pages <= PAGES_PER_RANGE * 1.5) return [null]
+function rangesOf(table: CatalogTable, pagesPerRange: number): readonly (string | null)[] {
+  if (table.partitioned || table.pages <= pagesPerRange * 1.5) return [null]
   const ranges: string[] = []
-  for (let from = 0; from < table.pages; from += PAGES_PER_RANGE) {
-    const to = from + PAGES_PER_RANGE
+  for (let from = 0; from < table.pages; from += pagesPerRange) {
+    const to = from + pagesPerRange
     // The last range is open: the table may have grown since its size was read.
     ranges.push(to < table.pages ? `ctid >= '(${from},0)' AND ctid < '(${to},0)'` : `ctid >= '(${from},0)'`)
   }

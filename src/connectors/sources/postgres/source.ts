@@ -12,13 +12,13 @@ import {
 } from '../../../core/source.ts'
 import type { TableSchema } from '../../../core/table.ts'
 import { CatchUp } from './catch-up.ts'
-import { readPublication, readServer, readSlot, readTables, readTypes, type Server, storedTable } from './catalog.ts'
+import { type CatalogTable, readPublication, readServer, readSlot, readTables, readTypes, type Server, storedTable } from './catalog.ts'
 import { CatalogWatch } from './catalog-watch.ts'
 import { check } from './check.ts'
 import type { PostgresConfig } from './config.ts'
 import { postgresError } from './errors.ts'
 import { Follower } from './follower.ts'
-import { formatLsn, halves, parseLsn, readResume, type StoredTable, streamPosition } from './position.ts'
+import { copyStep, formatLsn, halves, parseLsn, readResume, type StoredTable, streamPosition } from './position.ts'
 import { openClient } from './session.ts'
 import { createPublication, createSlot, refuseLost, requireSlot } from './slot.ts'
 import { SnapshotCopy } from './snapshot.ts'
@@ -36,17 +36,22 @@ interface Connected {
 export class PostgresSource extends Source {
   readonly type = 'postgres'
   readonly #config: PostgresConfig
+  readonly #pagesPerRange: number
   #connected: Connected | null = null
   #stream: ReplicationStream | null = null
   #copy: SnapshotCopy | null = null
   #position: SourcePosition | null = null
+  /** Tables that were copied at this place of the log, also by earlier runs: keeps the order of positions rising. */
+  #copyStep = 0
   /** Durable and stored, see `checkpoint`. */
   #durable = 0n
   readonly #clients = new Set<pg.Client>()
 
-  constructor(config: PostgresConfig) {
+  /** `pagesPerRange`: heap pages of 8 KiB that one COPY reads of a large table. */
+  constructor(config: PostgresConfig, pagesPerRange = 8192) {
     super()
     this.#config = config
+    this.#pagesPerRange = pagesPerRange
   }
 
   override capabilities(): SourceCapabilities {
@@ -57,7 +62,7 @@ export class PostgresSource extends Source {
     const sql = await this.#open(context)
     try {
       const { slot, publication } = this.#names(context)
-      return await check({ sql, slot, publication, selection: context.tables, usesCatchUp: this.#config.catchUp === 'auto' })
+      return await check({ sql, slot, publication, selection: context.tables })
     } catch (error) {
       throw postgresError(error, 'check the server')
     } finally {
@@ -97,9 +102,10 @@ export class PostgresSource extends Source {
       const resume = readResume(from)
       if (resume.system !== system) throw otherCluster()
       lsn = parseLsn(resume.lsn)
-      tables = resume.tables
       await requireSlot(sql, slot, lsn)
       await this.#requirePublication(publication)
+      tables = await this.#stillPublished(resume.tables)
+      this.#copyStep = copyStep(from)
       this.#position = from
       this.#durable = lsn
       for (const stored of Object.values(tables)) {
@@ -171,6 +177,9 @@ export class PostgresSource extends Source {
     const { context, sql, server, system } = this.#require()
     const { slot, publication } = this.#names(context)
     const replication = await this.#open(context, true)
+    // The making of a slot waits for open transactions, perhaps for long.
+    const abort = (): void => void this.#close(replication)
+    out.signal.addEventListener('abort', abort, { once: true })
     try {
       // A slot's snapshot is to be had only when the slot is made: with an existing one, a temporary slot gives it.
       const temporary = (await readSlot(sql, slot)) !== null
@@ -188,6 +197,8 @@ export class PostgresSource extends Source {
         streamFrom,
         known,
         workers: this.#config.copyWorkers,
+        pagesPerRange: this.#pagesPerRange,
+        nextStep: () => ++this.#copyStep,
         open: () => this.#open(context),
         out,
         now: context.now,
@@ -197,7 +208,11 @@ export class PostgresSource extends Source {
         context.log.info('copy finished', { rows: this.#copy.progress.rowsCopied, tables: this.#copy.progress.tablesDone })
       }
       return { lsn: streamFrom, tables }
+    } catch (error) {
+      if (!out.signal.aborted) throw error
+      return { lsn: lsn ?? 0n, tables: known }
     } finally {
+      out.signal.removeEventListener('abort', abort)
       await this.#close(replication)
     }
   }
@@ -261,12 +276,31 @@ export class PostgresSource extends Source {
     return parseLsn(readResume((await this.headPosition())!).lsn)
   }
 
+  /**
+   * Without the tables that are not selected or not published any more, or were made again: their changes do not come,
+   * so they have to be copied should they ever come back.
+   */
+  async #stillPublished(tables: Tables): Promise<Tables> {
+    const published = await this.#publishedTables()
+    return Object.fromEntries(
+      published.flatMap((table) => {
+        const name = `${table.namespace}.${table.name}`
+        const stored = tables[name]
+        return stored?.oid === table.oid ? [[name, stored]] : []
+      }),
+    )
+  }
+
   /** True when a selected table of the publication is not known or not copied. */
   async #needsCopy(tables: Tables): Promise<boolean> {
+    const published = await this.#publishedTables()
+    return published.some((table) => (tables[`${table.namespace}.${table.name}`]?.copiedAt ?? null) === null)
+  }
+
+  #publishedTables(): Promise<readonly CatalogTable[]> {
     const { context, sql, server } = this.#require()
     const { publication } = this.#names(context)
-    const published = await readTables(sql, { publication, selection: context.tables, serverVersion: server.version })
-    return published.some((table) => (tables[`${table.namespace}.${table.name}`]?.copiedAt ?? null) === null)
+    return readTables(sql, { publication, selection: context.tables, serverVersion: server.version })
   }
 
   async #makePublication(): Promise<void> {

@@ -48,6 +48,7 @@ export class ReplicationStream implements FrameConsumer {
   #feedback: Feedback | null = null
   readonly #timers: NodeJS.Timeout[] = []
   #polling = false
+  #closed = false
   /** End of the WAL that the server has looked at, and its clock then. */
   #walEnd = 0n
   #walClockMs = 0
@@ -98,6 +99,7 @@ export class ReplicationStream implements FrameConsumer {
 
   /** Ends the connection. The slot stays. */
   async close(): Promise<void> {
+    this.#closed = true
     this.#feedback?.stop()
     await this.#service.destroy().catch(() => {})
   }
@@ -129,7 +131,9 @@ export class ReplicationStream implements FrameConsumer {
   }
 
   #start(client: pg.Client): void {
-    const { durable, walSenderTimeoutMs, heartbeatMs, schemaPollMs, now } = this.#request
+    const { durable, walSenderTimeoutMs, heartbeatMs, schemaPollMs, now, out } = this.#request
+    // Stopped while it was connecting.
+    if (this.#closed || out.signal.aborted) throw new Error('Connection terminated')
     this.#reader = new WireReader(client, this, this.#request.out)
     this.#reader.failure.catch((error: unknown) => this.#failReader(error))
     const interval = walSenderTimeoutMs === 0 ? 10_000 : Math.min(10_000, Math.max(100, walSenderTimeoutMs / 4))
