@@ -34,9 +34,15 @@ export function round(value: number, digits: number): number {
 }
 
 /** Runs a contender of `bench/contenders`, which reports about itself in its last line. */
-export async function runContender<T extends Measurement>(file: string, name: string, options: object): Promise<T> {
+export async function runContender<T extends Measurement>(
+  file: string,
+  name: string,
+  options: object,
+): Promise<T> {
   const path = new URL(`contenders/${file}`, import.meta.url).pathname
-  const child = spawn(process.execPath, [path, name, JSON.stringify(options)], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [path, name, JSON.stringify(options)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   let output = ''
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
   const code = await exit(child)
@@ -45,10 +51,17 @@ export async function runContender<T extends Measurement>(file: string, name: st
 }
 
 /** Runs a program of somebody else; its CPU time is what the shell's `time` says of it. Null when it is not installed. */
-export async function runProgram(program: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<Measurement | null> {
+export async function runProgram(
+  program: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+): Promise<Measurement | null> {
   if ((await exit(spawn('bash', ['-c', `command -v ${program}`], { stdio: 'ignore' }))) !== 0) return null
   const script = `TIMEFORMAT='%R %U %S'; time "$0" "$@"`
-  const child = spawn('bash', ['-c', script, program, ...args], { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...env } })
+  const child = spawn('bash', ['-c', script, program, ...args], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, ...env },
+  })
   let errors = ''
   child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()))
   let peakRssMb = 0
@@ -57,7 +70,8 @@ export async function runProgram(program: string, args: readonly string[], env: 
   clearInterval(watch)
   const last = errors.trim().split('\n').at(-1) ?? ''
   const [seconds, user, system] = last.split(' ').map(Number)
-  if (code !== 0 || system === undefined) throw new Error(`${program} ended with exit code ${code}: ${errors.trim()}`)
+  if (code !== 0 || system === undefined)
+    throw new Error(`${program} ended with exit code ${code}: ${errors.trim()}`)
   return { seconds: seconds!, cpuSeconds: user! + system, peakRssMb }
 }
 
@@ -67,7 +81,10 @@ function childRssMb(pid: number): number {
     const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')
     return Math.max(
       0,
-      ...children.map((child) => Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${child}/status`, 'utf8'))?.[1] ?? 0) / 1024),
+      ...children.map(
+        (child) =>
+          Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${child}/status`, 'utf8'))?.[1] ?? 0) / 1024,
+      ),
     )
   } catch {
     return 0

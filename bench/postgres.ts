@@ -7,7 +7,15 @@
 import { parseArgs } from 'node:util'
 import pg from 'pg'
 import { startPostgres } from '../src/cli/demo/servers/postgres.ts'
-import { type Measurement, median, round, runContender, runProgram, summarize, type Summary } from './measure.ts'
+import {
+  type Measurement,
+  median,
+  round,
+  runContender,
+  runProgram,
+  summarize,
+  type Summary,
+} from './measure.ts'
 import { loadRows, ROWS_PER_TRANSACTION } from './rows.ts'
 
 const { values } = parseArgs({
@@ -21,11 +29,15 @@ const rows = Number(values.rows)
 const runs = Number(values.runs)
 const say = (line: string): void => void process.stderr.write(`${line}\n`)
 
-await using server = await startPostgres({ settings: { shared_buffers: '1GB', max_wal_size: '8GB', checkpoint_timeout: '1h' } })
+await using server = await startPostgres({
+  settings: { shared_buffers: '1GB', max_wal_size: '8GB', checkpoint_timeout: '1h' },
+})
 const client = new pg.Client({ connectionString: server.url })
 await client.connect()
 try {
-  await client.query('CREATE TABLE bench (id int8 PRIMARY KEY, n int4, name text, price numeric(12,2), ok bool, at timestamptz, score float8, note text)')
+  await client.query(
+    'CREATE TABLE bench (id int8 PRIMARY KEY, n int4, name text, price numeric(12,2), ok bool, at timestamptz, score float8, note text)',
+  )
   await client.query('CREATE PUBLICATION bench FOR TABLE bench')
   await client.query(`SELECT pg_create_logical_replication_slot('bench_base', 'pgoutput')`)
   say(`loading ${rows} rows in transactions of ${ROWS_PER_TRANSACTION} ...`)
@@ -42,15 +54,42 @@ try {
     pg_recvlogical: (slot) =>
       runProgram(
         'pg_recvlogical',
-        ['-h', server.host, '-p', String(server.port), '-U', server.user, '-d', server.database, '-S', slot, '--start', '--no-loop', '-f', '/dev/null', '-E', head,
-          '-o', 'proto_version=1', '-o', 'publication_names=bench'],
+        [
+          '-h',
+          server.host,
+          '-p',
+          String(server.port),
+          '-U',
+          server.user,
+          '-d',
+          server.database,
+          '-S',
+          slot,
+          '--start',
+          '--no-loop',
+          '-f',
+          '/dev/null',
+          '-E',
+          head,
+          '-o',
+          'proto_version=1',
+          '-o',
+          'publication_names=bench',
+        ],
         { PGPASSWORD: server.password },
       ),
     'sluice-stream': (slot) => sluice('sluice-stream', slot),
     'pgoutput-plugin': (slot) => sluice('pgoutput-plugin', slot),
   }
   const sluice = (name: string, slot: string): Promise<Measurement> =>
-    runContender('postgres.ts', name, { url: server.url, slot, publication: 'bench', from: confirmed, system, rows })
+    runContender('postgres.ts', name, {
+      url: server.url,
+      slot,
+      publication: 'bench',
+      from: confirmed,
+      system,
+      rows,
+    })
 
   const measured = new Map<string, Measurement[]>()
   const missing: string[] = []
@@ -63,11 +102,15 @@ try {
       await dropSlot(slot)
       if (result === null) {
         missing.push(name)
-        say(`${name} is not installed (Debian: apt-get install postgresql-client): missing from the comparison`)
+        say(
+          `${name} is not installed (Debian: apt-get install postgresql-client): missing from the comparison`,
+        )
         continue
       }
       measured.set(name, [...(measured.get(name) ?? []), result])
-      say(`run ${run}  ${name.padEnd(16)} ${Math.round(rows / result.seconds).toLocaleString('en')} rows/s  ${((result.cpuSeconds * 1e6) / rows).toFixed(2)} us CPU/row  ${Math.round(result.peakRssMb)} MB`)
+      say(
+        `run ${run}  ${name.padEnd(16)} ${Math.round(rows / result.seconds).toLocaleString('en')} rows/s  ${((result.cpuSeconds * 1e6) / rows).toFixed(2)} us CPU/row  ${Math.round(result.peakRssMb)} MB`,
+      )
     }
   }
   report(measured, missing)
@@ -90,7 +133,9 @@ async function dropSlot(slot: string): Promise<void> {
 }
 
 function report(measured: ReadonlyMap<string, readonly Measurement[]>, missing: readonly string[]): void {
-  const summaries = new Map<string, Summary>([...measured].map(([name, list]) => [name, summarize(list, rows)]))
+  const summaries = new Map<string, Summary>(
+    [...measured].map(([name, list]) => [name, summarize(list, rows)]),
+  )
   // Ratios pair by pair: the machine's speed drifts, neighbours in a round see the same machine.
   const ratio = (a: string, b: string, value: (one: Measurement) => number): number | null => {
     const left = measured.get(a)
@@ -110,11 +155,14 @@ function report(measured: ReadonlyMap<string, readonly Measurement[]>, missing: 
   }
   say('')
   for (const [name, summary] of summaries) {
-    say(`${name.padEnd(18)} ${summary.rowsPerSecond.toLocaleString('en').padStart(9)} rows/s  ${summary.cpuMicrosPerRow.toFixed(2)} us CPU/row  ${summary.peakRssMb} MB`)
+    say(
+      `${name.padEnd(18)} ${summary.rowsPerSecond.toLocaleString('en').padStart(9)} rows/s  ${summary.cpuMicrosPerRow.toFixed(2)} us CPU/row  ${summary.peakRssMb} MB`,
+    )
   }
   for (const [name, value] of Object.entries(ratios)) say(`${name}: ${value ?? 'missing'}`)
   if (!values.json) return
-  const pick = (field: keyof Summary): Record<string, number> => Object.fromEntries([...summaries].map(([name, summary]) => [name, summary[field]]))
+  const pick = (field: keyof Summary): Record<string, number> =>
+    Object.fromEntries([...summaries].map(([name, summary]) => [name, summary[field]]))
   process.stdout.write(
     `${JSON.stringify({
       benchmark: 'postgres',

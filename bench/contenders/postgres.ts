@@ -4,7 +4,7 @@
  */
 import { LogicalReplicationService, PgoutputPlugin } from 'pg-logical-replication'
 import pg from 'pg'
-import { RecordBatch } from '../../src/core/batch.ts'
+import type { RecordBatch } from '../../src/core/batch.ts'
 import { Secret } from '../../src/core/secret.ts'
 import { selectTables } from '../../src/core/selection.ts'
 import { Sink, type SinkCapabilities, type SinkResume, type WriteResult } from '../../src/core/sink.ts'
@@ -133,7 +133,10 @@ async function sluice(catchUp: 'auto' | 'off'): Promise<void> {
       sinks: [{ name: 'null', type: 'null', create: () => sink }],
       store,
     },
-    { signal: stop.signal, log: { debug: () => {}, info: () => {}, warn: console.error, error: console.error } },
+    {
+      signal: stop.signal,
+      log: { debug: () => {}, info: () => {}, warn: console.error, error: console.error },
+    },
   )
 }
 
@@ -142,9 +145,16 @@ async function startPosition(): Promise<SourcePosition> {
   const client = new pg.Client({ connectionString: options.url })
   await client.connect()
   const types = await readTypes(client)
-  const query = { publication: options.publication, selection: selectTables(['public.*']), serverVersion: 180_000 }
+  const query = {
+    publication: options.publication,
+    selection: selectTables(['public.*']),
+    serverVersion: 180_000,
+  }
   const tables = Object.fromEntries(
-    (await readTables(client, query)).map((table) => [`${table.namespace}.${table.name}`, storedTable(table, types, options.from)]),
+    (await readTables(client, query)).map((table) => [
+      `${table.namespace}.${table.name}`,
+      storedTable(table, types, options.from),
+    ]),
   )
   await client.end()
   return { order: '0', resume: { lsn: options.from, system: options.system, tables } as never }

@@ -6,10 +6,8 @@ import {
   InternalError,
   LeaseLostError,
   NotConnectedError,
-  PoisonRecordError,
   PositionLostError,
   PreconditionError,
-  SchemaError,
   UnsupportedSinkError,
   UnsupportedSourceError,
 } from '../core/error.ts'

@@ -10,8 +10,14 @@ const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((fi
 /** Relative imports as paths below `src`, packages as they are written. */
 function importsOf(file: string): readonly string[] {
   const text = readFileSync(join(src, file), 'utf8')
-  const found = [...text.matchAll(/^(?:import|export)\s[\w*\s{},]*?\bfrom '([^']+)'/gm), ...text.matchAll(/^import '([^']+)'/gm), ...text.matchAll(/\bimport\('([^']+)'\)/g)]
-  return found.map((match) => match[1]!).map((name) => (name.startsWith('.') ? relative(src, resolve(join(src, file), '..', name)) : name))
+  const found = [
+    ...text.matchAll(/^(?:import|export)\s[\w*\s{},]*?\bfrom '([^']+)'/gm),
+    ...text.matchAll(/^import '([^']+)'/gm),
+    ...text.matchAll(/\bimport\('([^']+)'\)/g),
+  ]
+  return found
+    .map((match) => match[1]!)
+    .map((name) => (name.startsWith('.') ? relative(src, resolve(join(src, file), '..', name)) : name))
 }
 
 /** What a file may import, first match decides. Node's own modules are I/O: core has none of them. */
@@ -23,7 +29,8 @@ function mayImport(file: string, target: string): boolean {
     return target.startsWith('core/')
   }
   if (area === 'connectors') {
-    if (connector === 'index.ts') return target.startsWith(`connectors/${kind}/`) && target.endsWith('/index.ts')
+    if (connector === 'index.ts')
+      return target.startsWith(`connectors/${kind}/`) && target.endsWith('/index.ts')
     if (isPackage) return !target.startsWith('effect')
     return target.startsWith('core/') || target.startsWith(`connectors/${kind}/${connector}/`)
   }
@@ -46,7 +53,9 @@ describe('the layout', () => {
 
   it('sees imports at all', () => {
     expect(importsOf('core/batch.ts')).toContain('core/packed-rows.ts')
-    expect(importsOf('connectors/sources/postgres/index.ts')).toContain('connectors/sources/postgres/source.ts')
+    expect(importsOf('connectors/sources/postgres/index.ts')).toContain(
+      'connectors/sources/postgres/source.ts',
+    )
     expect(mayImport('core/batch.ts', 'node:fs')).toBe(false)
     expect(mayImport('connectors/sources/postgres/source.ts', 'runtime/lane.ts')).toBe(false)
   })
@@ -55,16 +64,32 @@ describe('the layout', () => {
     ['sources', sources],
     ['sinks', sinks],
   ] as const)('registers exactly the folders of %s', (kind, registry) => {
-    const folders = readdirSync(join(src, 'connectors', kind), { withFileTypes: true }).filter((entry) => entry.isDirectory())
-    expect(Object.values(registry).map((connector) => connector.type).toSorted()).toEqual(folders.map((folder) => folder.name).toSorted())
+    const folders = readdirSync(join(src, 'connectors', kind), { withFileTypes: true }).filter((entry) =>
+      entry.isDirectory(),
+    )
+    expect(new Set(Object.values(registry).map((connector) => connector.type))).toEqual(
+      new Set(folders.map((folder) => folder.name)),
+    )
   })
 
   it.each(['sources', 'sinks'])('has a README with the same headings for each of the %s', (kind) => {
-    const headings = ['What it does', 'Server setup', 'Options', 'Type mapping', 'Delivery and ordering', 'Schema changes', 'When things go wrong', 'Limits']
+    const headings = [
+      'What it does',
+      'Server setup',
+      'Options',
+      'Type mapping',
+      'Delivery and ordering',
+      'Schema changes',
+      'When things go wrong',
+      'Limits',
+    ]
     for (const entry of readdirSync(join(src, 'connectors', kind), { withFileTypes: true })) {
       if (!entry.isDirectory()) continue
       const text = readFileSync(join(src, 'connectors', kind, entry.name, 'README.md'), 'utf8')
-      expect([...text.matchAll(/^## (.+)$/gm)].map((match) => match[1]), entry.name).toEqual(headings)
+      expect(
+        [...text.matchAll(/^## (.+)$/gm)].map((match) => match[1]),
+        entry.name,
+      ).toEqual(headings)
     }
   })
 
@@ -73,10 +98,18 @@ describe('the layout', () => {
       for (const entry of readdirSync(join(src, 'connectors', kind), { withFileTypes: true })) {
         if (!entry.isDirectory()) continue
         const folder = join(src, 'connectors', kind, entry.name)
-        const code = readdirSync(folder).filter((file) => file.endsWith('.ts')).map((file) => readFileSync(join(folder, file), 'utf8')).join('\n')
+        const code = readdirSync(folder)
+          .filter((file) => file.endsWith('.ts'))
+          .map((file) => readFileSync(join(folder, file), 'utf8'))
+          .join('\n')
         const readme = readFileSync(join(folder, 'README.md'), 'utf8')
-        const used = new Set([...code.matchAll(new RegExp(`'(${entry.name}/[a-z-]+)'`, 'g'))].map((match) => match[1]!))
-        expect([...used].filter((one) => !readme.includes(one)), entry.name).toEqual([])
+        const used = new Set(
+          [...code.matchAll(new RegExp(`'(${entry.name}/[a-z-]+)'`, 'g'))].map((match) => match[1]!),
+        )
+        expect(
+          [...used].filter((one) => !readme.includes(one)),
+          entry.name,
+        ).toEqual([])
       }
     }
   })

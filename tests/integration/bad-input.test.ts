@@ -45,7 +45,13 @@ interface Options {
   readonly name?: string
 }
 
-function config({ url = postgres.url, source = '', tables = "['public.good']", sink = '', name = `bad_${++files}` }: Options): string {
+function config({
+  url = postgres.url,
+  source = '',
+  tables = "['public.good']",
+  sink = '',
+  name = `bad_${++files}`,
+}: Options): string {
   const file = join(folder, `${name}.yaml`)
   writeFileSync(
     file,
@@ -65,11 +71,16 @@ interface Outcome {
   readonly text: string
 }
 
-async function run(command: 'run' | 'check', options: Options, ...flags: readonly string[]): Promise<Outcome> {
+async function run(
+  command: 'run' | 'check',
+  options: Options,
+  ...flags: readonly string[]
+): Promise<Outcome> {
   const cli = startCli([command, config(options), ...flags])
   const { code } = await cli.done
   const text = cli.stdout() + cli.stderr()
-  for (const secret of ['reader secret', 'wrong secret', new URL(postgres.url).password]) expect(text).not.toContain(secret)
+  for (const secret of ['reader secret', 'wrong secret', new URL(postgres.url).password])
+    expect(text).not.toContain(secret)
   return { code, text }
 }
 
@@ -123,7 +134,9 @@ retry: { startBudget: 1s }
     expect(text).toMatch(/may not read the table public\.good[\s\S]*GRANT SELECT/)
     expect(text).toMatch(/public\.keyless has no primary key[\s\S]*Add a primary key/)
     expect(text).toMatch(/public\.gone does not exist/)
-    expect(text).toMatch(/publication .* does not exist and the role .* may not create it[\s\S]*CREATE PUBLICATION/)
+    expect(text).toMatch(
+      /publication .* does not exist and the role .* may not create it[\s\S]*CREATE PUBLICATION/,
+    )
     expect(code).toBe(3)
   })
 
@@ -132,7 +145,9 @@ retry: { startBudget: 1s }
     expect(text).toMatch(/public\.keyless has no primary key/)
     expect(code).toBe(3)
     const publications = await postgres.sql('SELECT 1 FROM pg_publication')
-    const slots = await postgres.sql(`SELECT 1 FROM pg_replication_slots WHERE database = '${postgres.database}'`)
+    const slots = await postgres.sql(
+      `SELECT 1 FROM pg_replication_slots WHERE database = '${postgres.database}'`,
+    )
     expect([publications.length, slots.length]).toEqual([0, 0])
   })
 
@@ -146,7 +161,10 @@ retry: { startBudget: 1s }
   })
 
   it('stops with exit code 5 when the slot is gone, and never starts from now', async () => {
-    const options: Options = { name: `gone_${postgres.database}`, source: `, slot: ${postgres.database}_gone, publication: gone_pub` }
+    const options: Options = {
+      name: `gone_${postgres.database}`,
+      source: `, slot: ${postgres.database}_gone, publication: gone_pub`,
+    }
     expect((await run('run', options, '--once')).code).toBe(0)
     await postgres.sql(`SELECT pg_drop_replication_slot('${postgres.database}_gone')`)
     await postgres.sql(`INSERT INTO good VALUES (2, 'b')`)

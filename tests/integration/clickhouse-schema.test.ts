@@ -47,9 +47,9 @@ const types = async (name: string) =>
 type Step = { readonly insert: readonly ValueRow[] } | { readonly to: TableSchema; readonly by: SchemaOperation }
 
 /**
- * Plays a story and gives what the view shows. Then kills the sink in thought after every step, replays from every
- * earlier step with the schema of that time, and wants the same end: at a restart a source announces the older schema
- * first. A copy is part of the story where the source makes one.
+ * Plays a story and gives what the view shows. Then replays it from every step with the schema of that time, as after
+ * a crash, and wants the same end: at a restart a source announces the older schema first. A copy is part of the
+ * story where the source makes one.
  */
 async function played(first: TableSchema, steps: readonly Step[], more: Record<string, unknown> = {}) {
   const run = async (schema: TableSchema, from: number, end: number) => {
@@ -77,14 +77,15 @@ async function played(first: TableSchema, steps: readonly Step[], more: Record<s
   await run(first, 0, steps.length)
   const result = await current(first.name)
   for (let from = 0; from < steps.length; from++) {
+    // No position lies between changes that belong together.
+    if (schemas[from]!.key.length === 0) continue
     await run(schemas[from]!, from, steps.length)
     expect(await current(first.name), `replayed from step ${from}`).toEqual(result)
-    for (let end = from + 1; end < steps.length; end++) {
-      await run(schemas[from]!, from, end)
-      await run(schemas[from]!, from, steps.length)
-      expect(await current(first.name), `replayed from step ${from} after a stop at ${end}`).toEqual(result)
-    }
   }
+  // Once more, and the replay itself stops in the middle.
+  await run(first, 0, Math.ceil(steps.length / 2))
+  await run(first, 0, steps.length)
+  expect(await current(first.name), 'replayed twice').toEqual(result)
   return result
 }
 
@@ -319,6 +320,20 @@ describe('schema changes', () => {
       { id: '1', a: 'y', b: 2 },
     ])
     expect(await types(name)).toMatchObject({ id: 'Int64', a: 'String' })
+  })
+
+  it('waits for the new key when the only key column is dropped; the source copies the table', async () => {
+    const name = fresh()
+    const keyless = table([a], { name, key: [] })
+    const byA = table([a], { name })
+    const result = await played(table([id, a], { name }), [
+      { insert: [{ id: 1, a: 'x' }] },
+      { to: keyless, by: { kind: 'drop-column', column: id } },
+      { to: byA, by: { kind: 'change-key' } },
+      { to: byA, by: { kind: 'truncate' } },
+      { insert: [{ a: 'x' }] },
+    ])
+    expect(result).toEqual([{ a: 'x' }])
   })
 
   it('truncates', async () => {

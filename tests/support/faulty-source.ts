@@ -1,3 +1,4 @@
+import type { RecordBatch } from '../../src/core/batch.ts'
 import type { Problem } from '../../src/core/error.ts'
 import type { SourcePosition } from '../../src/core/position.ts'
 import {
@@ -15,6 +16,8 @@ export interface SourceFaults {
     call: 'validate' | 'connect' | 'stream' | 'checkpoint',
     position: SourcePosition | null,
   ): void | Promise<void>
+  /** Called with every batch that is handed over. */
+  written?(batch: RecordBatch): void
   /** Called with a function that breaks the running `stream` with an error, as a lost connection does. */
   streaming?(breakWith: (error: Error) => void): void
   /** Replaces some capabilities. */
@@ -56,10 +59,12 @@ export class FaultySource extends Source {
   async stream(out: BatchWriter, from: SourcePosition | null): Promise<void> {
     await this.#faults.before?.('stream', from)
     const broken = new AbortController()
-    const inner = this.#inner.stream(
-      { signal: AbortSignal.any([out.signal, broken.signal]), write: (b) => out.write(b) },
-      from,
-    )
+    const write = (batch: RecordBatch): void | Promise<void> => {
+      this.#faults.written?.(batch)
+      return out.write(batch)
+    }
+    const signal = AbortSignal.any([out.signal, broken.signal])
+    const inner = this.#inner.stream({ signal, write }, from)
     const failure = new Promise<never>((_, reject) =>
       this.#faults.streaming?.((error) => {
         broken.abort()

@@ -8,7 +8,9 @@ const root = resolve(import.meta.dirname, '../..')
 const pages = [
   'README.md',
   'CONTRIBUTING_CONNECTORS.md',
-  ...readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`),
+  ...readdirSync(join(root, 'docs'))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`),
   ...['sources', 'sinks'].flatMap((kind) =>
     readdirSync(join(root, 'src/connectors', kind), { withFileTypes: true })
       .filter((entry) => entry.isDirectory())
@@ -23,7 +25,11 @@ interface Block {
 }
 
 const blocks = pages.flatMap(blocksOf)
-const environment = { PG_URL: 'postgres://user:password@localhost:5432/shop', PGPASSWORD: 'x', CLICKHOUSE_PASSWORD: 'x' }
+const environment = {
+  PG_URL: 'postgres://user:password@localhost:5432/shop',
+  PGPASSWORD: 'x',
+  CLICKHOUSE_PASSWORD: 'x',
+}
 
 // Inside the repository, so that the examples resolve the packages that a user's project would have.
 let folder: string
@@ -49,19 +55,30 @@ describe('the documentation', () => {
   })
 
   it('names only npm scripts that exist', () => {
-    const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: Record<string, string> }
-    const named = pages.flatMap((page) => [...readFileSync(join(root, page), 'utf8').matchAll(/npm run (?:-s )?([a-z][a-z0-9:-]*)/g)].map((match) => match[1]!))
+    const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+      scripts: Record<string, string>
+    }
+    const named = pages.flatMap((page) =>
+      [...readFileSync(join(root, page), 'utf8').matchAll(/npm run (?:-s )?([a-z][a-z0-9:-]*)/g)].map(
+        (match) => match[1]!,
+      ),
+    )
     expect(named.filter((name) => !(name in scripts))).toEqual([])
   })
 
   it('has TypeScript that compiles', () => {
-    const files = blocks.filter((block) => block.language === 'ts').map((block, index) => write(block, nameOf(block) ?? `block-${index}.ts`))
+    const files = blocks
+      .filter((block) => block.language === 'ts')
+      .map((block, index) => write(block, nameOf(block) ?? `block-${index}.ts`))
     expect(files.length).toBeGreaterThan(0)
     const config = join(folder, 'tsconfig.json')
     writeFileSync(config, JSON.stringify({ extends: '../../../tsconfig.json', include: ['*.ts'] }))
     const compile = (): string => {
       try {
-        return execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', config], { encoding: 'utf8', cwd: root })
+        return execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', config], {
+          encoding: 'utf8',
+          cwd: root,
+        })
       } catch (error) {
         return String((error as { stdout: string }).stdout)
       }
@@ -69,21 +86,28 @@ describe('the documentation', () => {
     expect(compile()).toBe('')
   }, 60_000)
 
-  it.each(blocks.filter((block) => block.language === 'yaml' && block.text.startsWith('name:') || block.text.includes('\nname:')))(
-    'has a config in $page that loads',
-    async (block) => {
-      // A config may name a connector that the same page shows.
-      for (const other of blocks) if (other.page === block.page && nameOf(other)?.endsWith('.ts') === true) write(other, nameOf(other)!)
-      const file = write(block, 'config.yaml')
-      const loaded = await loadConfig(file, { variables: environment, readFile: () => 'secret' })
-      expect(loaded.sinks.length).toBeGreaterThan(0)
-    },
-  )
+  it.each(
+    blocks.filter(
+      (block) =>
+        (block.language === 'yaml' && block.text.startsWith('name:')) || block.text.includes('\nname:'),
+    ),
+  )('has a config in $page that loads', async (block) => {
+    // A config may name a connector that the same page shows.
+    for (const other of blocks)
+      if (other.page === block.page && nameOf(other)?.endsWith('.ts') === true) write(other, nameOf(other)!)
+    const file = write(block, 'config.yaml')
+    const loaded = await loadConfig(file, { variables: environment, readFile: () => 'secret' })
+    expect(loaded.sinks.length).toBeGreaterThan(0)
+  })
 })
 
 function blocksOf(page: string): readonly Block[] {
   const text = readFileSync(join(root, page), 'utf8')
-  return [...text.matchAll(/^```(\w+)\n([\s\S]*?)^```/gm)].map((match) => ({ page, language: match[1]!, text: match[2]! }))
+  return [...text.matchAll(/^```(\w+)\n([\s\S]*?)^```/gm)].map((match) => ({
+    page,
+    language: match[1]!,
+    text: match[2]!,
+  }))
 }
 
 /** A block's first line may say what file it is. */

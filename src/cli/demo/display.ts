@@ -58,7 +58,9 @@ export class Display {
   }
 
   verdict(table: TableVerdict): void {
-    const word = table.equal ? this.#terminal.paint('green', 'equal') : this.#terminal.paint('red', 'NOT EQUAL')
+    const word = table.equal
+      ? this.#terminal.paint('green', 'equal')
+      : this.#terminal.paint('red', 'NOT EQUAL')
     this.say(`  ${table.table.padEnd(20)} ${count(table.rows).padStart(12)} rows   ${word}`)
     for (const line of mistakes(table)) this.say(`    ${line}`)
   }
@@ -78,9 +80,17 @@ export function time(ms: number): string {
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`
 }
 
-function momentLine({ seconds, phase, copy, committedPerSecond, replicatedPerSecond, lagMs }: Moment): string {
+function momentLine({
+  seconds,
+  phase,
+  copy,
+  committedPerSecond,
+  replicatedPerSecond,
+  lagMs,
+}: Moment): string {
   const parts = [`${seconds.toFixed(0).padStart(3)} s`]
-  if (copy !== null) parts.push(`copied ${count(copy.rows)} of about ${count(Math.max(copy.rows, copy.rowsTotal))} rows`)
+  if (copy !== null)
+    parts.push(`copied ${count(copy.rows)} of about ${count(Math.max(copy.rows, copy.rowsTotal))} rows`)
   else if (phase !== 'streaming') parts.push(phase)
   parts.push(`${count(committedPerSecond)} changes/s in Postgres`)
   if (copy === null) parts.push(`${count(replicatedPerSecond)}/s replicated`)

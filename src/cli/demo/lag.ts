@@ -1,6 +1,6 @@
 /** How long a commit in Postgres takes to be visible in ClickHouse, measured from outside. */
 import { setTimeout as delay } from 'node:timers/promises'
-import type { ClickHouseClient } from '@clickhouse/client'
+import { type ClickHouseClient, ClickHouseError } from '@clickhouse/client'
 import pg from 'pg'
 
 export interface LagOptions {
@@ -96,11 +96,16 @@ export class LagProbe {
   }
 
   async #newest(): Promise<number> {
-    const result = await this.#options.clickhouse.query({
-      query: `SELECT toUInt32(max(id)) FROM ${this.#options.target}`,
-      format: 'JSONCompactEachRow',
-    })
-    const [row] = await result.json<[number]>()
-    return row?.[0] ?? 0
+    try {
+      const result = await this.#options.clickhouse.query({
+        query: `SELECT toUInt32(max(id)) FROM ${this.#options.target}`,
+        format: 'JSONCompactEachRow',
+      })
+      const [row] = await result.json<[number]>()
+      return row?.[0] ?? 0
+    } catch (error) {
+      if (error instanceof ClickHouseError && error.type === 'UNKNOWN_TABLE') return 0
+      throw error
+    }
   }
 }

@@ -13,8 +13,12 @@ export interface LoadOptions {
   onFailure(error: unknown): void
 }
 
+/** Per connection: about 3 row changes each, and room for everything else on a small machine. */
+const TRANSACTIONS_PER_SECOND = 400
 const BIG_EVERY_MS = 1_500
 const BIG_ROWS = 1_000
+/** Shorter waits are added up: a timer is not exact. */
+const SHORTEST_WAIT_MS = 5
 /** Serialization failure, deadlock, lock timeout: transactions that lost to another one. */
 const conflicts: readonly string[] = ['40001', '40P01', '55P03']
 
@@ -37,9 +41,12 @@ export class Load {
     const { connections, onFailure } = this.#options
     for (let at = 0; at <= connections; at++) this.#clients.push(await connect(this.#options.url))
     const [big, ...small] = this.#clients
+    let turn = 0
     this.#workers = [
-      this.#repeat(big!, () => bigTransaction(this.#shop, BIG_ROWS), BIG_EVERY_MS),
-      ...small.map((client) => this.#repeat(client, () => anyTransaction(this.#shop), 0)),
+      this.#repeat(big!, () => bigTransaction(this.#shop, turn++, BIG_ROWS), BIG_EVERY_MS),
+      ...small.map((client) =>
+        this.#repeat(client, () => anyTransaction(this.#shop), 1000 / TRANSACTIONS_PER_SECOND),
+      ),
     ]
     for (const worker of this.#workers) worker.catch(onFailure)
   }
@@ -67,10 +74,14 @@ export class Load {
     await Promise.all(this.#clients.splice(0).map((client) => client.end()))
   }
 
-  async #repeat(client: pg.Client, next: () => string, pauseMs: number): Promise<void> {
+  async #repeat(client: pg.Client, next: () => string, everyMs: number): Promise<void> {
+    let dueMs = performance.now()
     while (!this.#isStopping) {
       await this.#transact(client, next())
-      if (pauseMs > 0) await delay(pauseMs)
+      // What could not be done in time is not made up for.
+      dueMs = Math.max(dueMs + everyMs, performance.now() - everyMs)
+      const waitMs = dueMs - performance.now()
+      if (waitMs >= SHORTEST_WAIT_MS) await delay(waitMs)
     }
   }
 

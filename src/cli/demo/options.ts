@@ -20,7 +20,10 @@ const known = {
     summary: 'How long the load runs after the first copy; 20 by default.',
   },
   rows: { type: 'string', value: 'n', summary: 'Rows that are there at the beginning; 200000 by default.' },
-  json: { type: 'boolean', summary: 'The last line of stdout is the result as JSON; all text goes to stderr.' },
+  json: {
+    type: 'boolean',
+    summary: 'The last line of stdout is the result as JSON; all text goes to stderr.',
+  },
   keep: { type: 'boolean', summary: 'Leave everything running at the end, to look around, until Ctrl-C.' },
   help: { type: 'boolean', summary: 'Show this help.' },
 } as const
@@ -78,7 +81,8 @@ function number(
   { min, max, whole }: { readonly min: number; readonly max: number; readonly whole: boolean },
 ): number {
   const value = Number(text)
-  if (Number.isFinite(value) && value >= min && value <= max && (!whole || Number.isInteger(value))) return value
+  if (Number.isFinite(value) && value >= min && value <= max && (!whole || Number.isInteger(value)))
+    return value
   const kind = whole ? 'a whole number' : 'a number'
   throw usage(`${option} must be ${kind} from ${min} to ${max}`)
 }

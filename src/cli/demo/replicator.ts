@@ -51,6 +51,13 @@ export class Replicator implements AsyncDisposable {
     return this.#status
   }
 
+  /** The first copy is complete, as far as this process knows: one that was started after it never sees one. */
+  get isStreaming(): boolean {
+    const status = this.#status
+    if (status?.phase !== 'streaming') return false
+    return status.copy === null || status.copy.tablesDone >= status.copy.tablesTotal
+  }
+
   /** Over all processes. */
   get rowsCopied(): number {
     return this.#earlier.rows + (this.#status?.rowsCopied ?? 0)
@@ -71,7 +78,7 @@ export class Replicator implements AsyncDisposable {
     closeSync(log)
     this.#child = child
     this.#isEnding = false
-    createInterface({ input: child.stdout }).on('line', (line) => this.#hear(line))
+    createInterface({ input: child.stdout! }).on('line', (line) => this.#hear(line))
     child.once('error', (error) => this.#fail(`could not be started: ${error.message}`))
     // `close` comes after the last line of output.
     child.once('close', (code, signal) => {

@@ -27,8 +27,8 @@ export class Shop {
     return 1 + upTo(this.orders)
   }
 
-  anyDocument(): string {
-    return documentIdSql(String(1 + upTo(this.documents)))
+  anyDocument(): number {
+    return 1 + upTo(this.documents)
   }
 
   /** A code that no coupon has had. */
@@ -46,7 +46,7 @@ const usual: readonly (readonly [number, (shop: Shop) => string])[] = [
   [15, editCustomer],
   [6, cancelOrder],
   [3, removeCustomer],
-  [6, readDocuments],
+  [0.3, readDocument],
   [1, rewriteDocument],
   [2, newDocument],
   [4, renameCoupon],
@@ -66,18 +66,34 @@ export function anyTransaction(shop: Shop): string {
   return placeOrder(shop)
 }
 
-/** A transaction of about `rows` rows: an import, or new prices. */
-export function bigTransaction(shop: Shop, rows: number): string {
-  if (Math.random() < 0.5) {
-    const step = Math.max(1, Math.round(shop.products / rows))
-    return `UPDATE products SET price = round(price * ${(0.9 + Math.random() / 5).toFixed(3)}, 2), stock = stock + 10
-            WHERE id % ${step} = 0`
-  }
+/** Transactions of about `rows` rows, in turn. */
+const big: readonly ((shop: Shop, rows: number) => string)[] = [importCustomers, countViews, changePrices]
+
+/** The big transaction number `turn`, from 0. */
+export function bigTransaction(shop: Shop, turn: number, rows: number): string {
+  return big[turn % big.length]!(shop, rows)
+}
+
+function importCustomers(shop: Shop, rows: number): string {
   const first = shop.customers + 1
   shop.customers += rows
   return `INSERT INTO customers (id, reference, email, balance, is_active, interests, created_at)
           SELECT i, gen_random_uuid(), 'import' || i || '@example.com', 0, false, '{}', clock_timestamp()
           FROM generate_series(${first}, ${shop.customers}) AS i`
+}
+
+/** Changes a small column beside a large one that is left alone, in many rows. */
+function countViews(shop: Shop, rows: number): string {
+  const first = shop.anyDocument()
+  const last = Math.min(shop.documents, first + Math.round(rows / 4))
+  return `UPDATE documents SET views = views + 1
+          WHERE id IN (SELECT ${documentIdSql('i')} FROM generate_series(${first}, ${last}) AS i)`
+}
+
+function changePrices(shop: Shop, rows: number): string {
+  const step = Math.max(1, Math.round(shop.products / rows))
+  return `UPDATE products SET price = round(price * ${(0.9 + Math.random() / 5).toFixed(3)}, 2), stock = stock + 10
+          WHERE id % ${step} = 0`
 }
 
 function placeOrder(shop: Shop): string {
@@ -114,13 +130,14 @@ function removeCustomer(shop: Shop): string {
   return `DELETE FROM customers WHERE id = ${shop.anyCustomer()}`
 }
 
-/** Changes small columns beside a large one that is left alone. */
-function readDocuments(shop: Shop): string {
-  return `UPDATE documents SET views = views + 1 WHERE id = ${shop.anyDocument()}`
+/** The same in one row. */
+function readDocument(shop: Shop): string {
+  return `UPDATE documents SET views = views + 1 WHERE id = ${documentIdSql(String(shop.anyDocument()))}`
 }
 
 function rewriteDocument(shop: Shop): string {
-  return `UPDATE documents SET title = 'Edited ' || views, body = ${bodySql(String(upTo(1e9)))} WHERE id = ${shop.anyDocument()}`
+  const id = documentIdSql(String(shop.anyDocument()))
+  return `UPDATE documents SET title = 'Edited ' || views, body = ${bodySql(String(upTo(1e9)))} WHERE id = ${id}`
 }
 
 function newDocument(shop: Shop): string {

@@ -112,7 +112,7 @@ function leaseOf(db: DatabaseSync, pipeline: string): LeaseRow | undefined {
 function acquire(pipeline: string, owner: LeaseOwner, nowMs: number): Answer {
   return inTransaction((db) => {
     const row = leaseOf(db, pipeline)
-    const other = row?.owner == null ? null : (JSON.parse(row.owner) as LeaseOwner)
+    const other = typeof row?.owner !== 'string' ? null : (JSON.parse(row.owner) as LeaseOwner)
     const expiresInMs = (row?.expires_at_ms ?? 0) - nowMs
     if (other !== null && expiresInMs > 0 && mayBeAlive(other))
       return { kind: 'held', owner: other, expiresInMs }

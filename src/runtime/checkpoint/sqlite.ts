@@ -1,7 +1,6 @@
 import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { CoreError, InternalError, LeaseLostError, toCoreError } from '../../core/error.ts'
-import type { Json } from '../../core/position.ts'
 import type { Answer, Request, WorkerData } from './sqlite-worker.ts'
 import { sqliteError } from './sqlite-error.ts'
 import { type Checkpoint, CheckpointStore, type Lease, LeaseHeldError, type LeaseOwner } from './store.ts'
@@ -79,8 +78,8 @@ export class SqliteCheckpointStore extends CheckpointStore {
   }
 
   #decode(text: string): Checkpoint {
-    const body = JSON.parse(text) as { readonly [key: string]: Json }
-    if (body['format'] === formatVersion) return body as unknown as Checkpoint
+    const { format, ...checkpoint } = JSON.parse(text) as Checkpoint & { readonly format: number }
+    if (format === formatVersion) return checkpoint
     throw new CoreError(
       'checkpoint/newer-format',
       `the checkpoint in ${this.#path} was written by a newer version`,

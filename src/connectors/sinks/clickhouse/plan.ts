@@ -3,7 +3,17 @@ import { SchemaError } from '../../../core/error.ts'
 import { type Column, type SchemaOperation, type TableSchema, tableName } from '../../../core/table.ts'
 import type { CatalogTable } from './catalog.ts'
 import { columnId, columnSql, createTableSql, type Marker, type NewColumn, type Place, qualified, quoteName } from './ddl.ts'
-import { asNullable, canHold, convertsExactly, parseType, sameBase, targetType, type TypeOptions } from './types.ts'
+import {
+  asNullable,
+  asTaking,
+  canHold,
+  convertsExactly,
+  parseType,
+  type PhysicalType,
+  sameBase,
+  targetType,
+  type TypeOptions,
+} from './types.ts'
 
 /**
  * Decides which statements bring a table to a schema. Columns are found by the source's id in their comment, never by
@@ -42,16 +52,19 @@ export interface PlanInput {
 }
 
 export function planTable(input: PlanInput): Plan {
-  const { table, schema } = input
-  requireKey(schema)
+  const { table, schema, change } = input
+  // The only column of a key may go a moment before the key that replaces it comes; rows in between are refused.
+  const keyComes = table !== null && change !== null && change.kind !== 'change-key' && schema.key.length === 0
+  if (!keyComes) requireKey(schema)
   if (table === null) return create(input, [])
   const planner = new Planner(input, table)
-  if (!planner.sameKey() || !planner.bringColumns()) return create(input, [dropStep(input)])
-  if (input.change?.kind === 'drop-column') planner.dropColumn(input.change.column)
+  if (!(keyComes || planner.sameKey()) || !planner.bringColumns()) return create(input, [dropStep(input)])
+  if (change?.kind === 'drop-column') planner.dropColumn(change.column)
   return { steps: planner.steps, names: planner.names(), recreates: false }
 }
 
-function requireKey(schema: TableSchema): void {
+/** Without a key no row could replace an older one. */
+export function requireKey(schema: TableSchema): void {
   if (schema.key.length > 0) return
   throw new SchemaError('clickhouse/no-key', `table ${tableName(schema)} has no key, so its rows cannot be replaced`, {
     fix: 'Give the table a primary key (Postgres: or REPLICA IDENTITY USING INDEX), or leave it out.',
@@ -162,8 +175,7 @@ class Planner {
     const physical = parseType(stored.type)
     const wanted = targetType(column, isKey, this.#input.options)
     if (physical === null) throw this.#otherType(column, stored)
-    const retyped = this.#isRetyped(column) && !sameBase(physical, parseType(wanted)!)
-    if (retyped || !canHold(column.type, physical)) {
+    if (!canHold(column.type, physical) || this.#isReplaced(column, stored, physical, wanted)) {
       if (stored.isKey) return false
       this.#retype(column, stored, wanted)
     } else if (column.nullable && !isKey && physical.kind === 'scalar' && !stored.isKey) {
@@ -173,9 +185,17 @@ class Planner {
     return true
   }
 
-  #isRetyped(column: Column): boolean {
-    const { change } = this.#input
-    return change?.kind === 'alter-column' && change.to.id === column.id && !sameType(change.from.type, change.to.type)
+  /**
+   * Whether the change gives the column another type than it has. A column whose type can hold the new values is only
+   * touched when it converts, or when the source copies the table again: at a replay it has the type of a later change.
+   */
+  #isReplaced(column: Column, stored: Stored, physical: PhysicalType, wanted: string): boolean {
+    const { change, options } = this.#input
+    if (change?.kind !== 'alter-column' || change.to.id !== column.id) return false
+    const to = parseType(wanted)!
+    if (sameType(change.from.type, change.to.type) || sameBase(physical, to)) return false
+    const from = parseType(targetType(change.from, false, options))!
+    return !convertsExactly(from, asTaking(to)) || (!stored.isKey && convertsExactly(physical, asTaking(to)))
   }
 
   #retype(column: Column, stored: Stored, wanted: string): void {

@@ -4,6 +4,7 @@ import type { CatalogTable } from './catalog.ts'
 import type { TimestampRange } from './cell-times.ts'
 import { columnId, type Place, qualified, quoteName } from './ddl.ts'
 import { TableEncoder } from './encoder.ts'
+import { requireKey } from './plan.ts'
 import type { TargetColumn } from './target-column.ts'
 import { canHold, parseType, type TypeOptions } from './types.ts'
 
@@ -63,6 +64,7 @@ export class Target {
     if (this.#encoder?.schema === schema) return this.#encoder
     const shape = JSON.stringify([schema.columns, schema.key])
     if (this.#encoder === null || shape !== this.#shape) {
+      requireKey(schema)
       this.#encoder = new TableEncoder(schema, this.#columns(schema), this.place.meta, this.#range)
       this.#shape = shape
     }

@@ -191,6 +191,11 @@ export function asNullable(text: string): string {
   return low === null ? `Nullable(${text})` : `LowCardinality(Nullable(${low[1]!}))`
 }
 
+/** The same type, taking NULL where it can. */
+export function asTaking(type: PhysicalType): PhysicalType {
+  return type.kind === 'array' ? type : { ...type, nullable: true }
+}
+
 /** Whether two physical types differ in nothing but whether they take NULL (and how repeated text is kept). */
 export function sameBase(a: PhysicalType, b: PhysicalType): boolean {
   if (a.kind === 'array' || b.kind === 'array') return JSON.stringify(a) === JSON.stringify(b)

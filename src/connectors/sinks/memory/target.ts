@@ -58,17 +58,13 @@ export class MemoryTarget {
 
   /** Cells stay with their column's id; a column that is new shows its `addedDefault`. */
   #reshape(table: Table, schema: TableSchema): void {
-    const sources = schema.columns.map((column) => {
-      const old = table.schema.columns.find(({ id }) => id === column.id)
-      const added = column.addedDefault == null ? null : textToValue(column.type, column.addedDefault)
-      return [column.name, old?.name ?? null, added] as const
+    const cells = schema.columns.map(({ id, name, type, addedDefault }) => {
+      const old = table.schema.columns.find((column) => column.id === id)
+      const added = typeof addedDefault === 'string' ? textToValue(type, addedDefault) : null
+      return (row: ValueRow) => [name, old === undefined ? added : row[old.name]] as const
     })
-    for (const [key, row] of table.rows) {
-      table.rows.set(
-        key,
-        Object.fromEntries(sources.map(([name, old, added]) => [name, old === null ? added : row[old]])),
-      )
-    }
+    for (const [key, row] of table.rows)
+      table.rows.set(key, Object.fromEntries(cells.map((cell) => cell(row))))
     table.schema = schema
   }
 

@@ -1,3 +1,4 @@
+import { EventEmitter, once } from 'node:events'
 import { textToValue, valueToText } from '../../../core/canonical.ts'
 import { SchemaError } from '../../../core/error.ts'
 import { type SchemaOperation, type TableSchema, tableName } from '../../../core/table.ts'
@@ -39,7 +40,7 @@ export class MemoryDatabase {
   #head = 0
   #forgotten = 0
   #open: MemoryChange[] | null = null
-  #waiting: (() => void)[] = []
+  readonly #commits = new EventEmitter()
   /** The server's clock, milliseconds since 1970 UTC. */
   now: () => number = Date.now
 
@@ -75,9 +76,9 @@ export class MemoryDatabase {
     return this.#log.get(number)
   }
 
-  /** Resolves at the next commit. */
-  changed(): Promise<void> {
-    return new Promise((resolve) => this.#waiting.push(resolve))
+  /** Resolves at the next commit, and when the signal is aborted. */
+  async changed(signal: AbortSignal): Promise<void> {
+    await once(this.#commits, 'commit', { signal }).catch(() => {})
   }
 
   /** Drops the log up to and including a transaction. */
@@ -92,7 +93,7 @@ export class MemoryDatabase {
     work()
     this.#open = null
     this.#log.set(++this.#head, { commitTimeMs: this.now(), changes })
-    for (const wake of this.#waiting.splice(0)) wake()
+    this.#commits.emit('commit')
   }
 
   createTable(table: TableSchema): void {
@@ -174,7 +175,10 @@ function shaped(table: TableSchema, row: ValueRow, before: TableSchema): ValueRo
   const cells = table.columns.map((column) => {
     const old = before.columns.find(({ id }) => id === column.id)
     if (old !== undefined) return [column.name, row[old.name] ?? null]
-    return [column.name, column.addedDefault == null ? null : textToValue(column.type, column.addedDefault)]
+    return [
+      column.name,
+      typeof column.addedDefault === 'string' ? textToValue(column.type, column.addedDefault) : null,
+    ]
   })
   return Object.fromEntries(cells)
 }

@@ -2,6 +2,7 @@ import { RecordBatch } from '../../../core/batch.ts'
 import { UNCHANGED } from '../../../core/canonical.ts'
 import { PositionLostError, type Problem } from '../../../core/error.ts'
 import type { SourcePosition } from '../../../core/position.ts'
+import type { Origin } from '../../../core/record.ts'
 import {
   type BatchWriter,
   type SnapshotProgress,
@@ -88,51 +89,40 @@ export class MemorySource extends Source {
     await out.write(batch)
   }
 
-  /** Nothing awaits between here and the last row list: all tables are as of one transaction, which is returned. */
+  /** Nothing awaits before the last list of rows: all tables are as of one transaction, which is returned. */
   async #copy(out: BatchWriter): Promise<number> {
     const at = this.#database.head
-    const tables = this.#database.schemas().filter((table) => this.#selects(table))
+    const tables = await this.discover()
     const copies = tables.map((table) => ({ table, rows: this.#database.rows(tableName(table)) }))
     const rowsTotal = copies.reduce((total, { rows }) => total + rows.length, 0)
-    this.#progress = { tablesDone: 0, tablesTotal: tables.length, rowsCopied: 0, rowsTotal }
+    let progress = { tablesDone: 0, tablesTotal: tables.length, rowsCopied: 0, rowsTotal }
     for (const { table, rows } of copies) {
       const builder = new ValueBatchBuilder('snapshot')
       builder.begin({ id: `copy of ${tableName(table)}`, commitTimeMs: null, version: versionOf(at) })
-      await out.write(announcement(table, 'snapshot'))
-      const truncate = {
-        _tag: 'SchemaChange',
-        before: table,
-        table,
-        change: { kind: 'truncate' },
-        origin: 'snapshot',
-      } as const
-      await out.write(RecordBatch.ofSchemaChange(truncate))
+      await this.#write(out, change('create-table', table, 'snapshot'))
+      await this.#write(out, change('truncate', table, 'snapshot'))
       for (const row of rows) {
         if (out.signal.aborted) return at
         builder.insert(table, row)
-        this.#progress = { ...this.#progress, rowsCopied: this.#progress.rowsCopied + 1 }
-        if (builder.byteSize >= batchBytes) await out.write(builder.take()!)
+        this.#progress = progress = { ...progress, rowsCopied: progress.rowsCopied + 1 }
+        if (builder.byteSize >= batchBytes) await this.#write(out, builder.take())
       }
-      const rest = builder.take()
-      if (rest !== null) await out.write(rest)
-      this.#progress = { ...this.#progress, tablesDone: this.#progress.tablesDone + 1 }
+      await this.#write(out, builder.take())
+      this.#progress = progress = { ...progress, tablesDone: progress.tablesDone + 1 }
     }
     this.#progress = null
     return at
   }
 
   async #resume(out: BatchWriter, done: number): Promise<number> {
-    if (done < this.#database.forgotten || done > this.#database.head) {
-      throw new PositionLostError(
-        'memory/position-lost',
-        `the log of database "${this.#config.database}" does not reach back to the checkpoint`,
-        {
-          fix: 'Remove the checkpoint of this pipeline to copy everything again.',
-        },
-      )
+    const { forgotten, head } = this.#database
+    if (done < forgotten || done > head) {
+      const message = `the log of database "${this.#config.database}" does not reach back to the checkpoint`
+      const fix = 'Remove the checkpoint of this pipeline to copy everything again.'
+      throw new PositionLostError('memory/position-lost', message, { fix })
     }
-    for (const table of this.#database.schemas(done))
-      if (this.#selects(table)) await out.write(announcement(table, 'stream'))
+    const tables = this.#database.schemas(done).filter((table) => this.#selects(table))
+    for (const table of tables) await this.#write(out, change('create-table', table, 'stream'))
     return done
   }
 
@@ -167,11 +157,7 @@ export class MemorySource extends Source {
 
   /** Says that the log is read, at most once per interval; ends at a commit, an abort or the next heartbeat. */
   async #idle(out: BatchWriter, done: number): Promise<void> {
-    const wake = AbortSignal.any([out.signal, AbortSignal.timeout(this.#config.heartbeat)])
-    const awake = new Promise<void>((resolve) =>
-      wake.addEventListener('abort', () => resolve(), { once: true }),
-    )
-    const timeMs = this.#context?.now() ?? 0
+    const timeMs = this.#context!.now()
     if (timeMs - this.#heartbeatAtMs >= this.#config.heartbeat) {
       this.#heartbeatAtMs = timeMs
       await this.#write(
@@ -179,8 +165,8 @@ export class MemorySource extends Source {
         RecordBatch.ofHeartbeat({ _tag: 'Heartbeat', position: positionOf(done), timeMs }),
       )
     }
-    if (done === this.#database.head && !out.signal.aborted)
-      await Promise.race([this.#database.changed(), awake])
+    const wake = AbortSignal.any([out.signal, AbortSignal.timeout(this.#config.heartbeat)])
+    if (done === this.#database.head) await this.#database.changed(wake)
   }
 }
 
@@ -192,14 +178,9 @@ function versionOf(number: number): bigint {
   return BigInt(number) << 16n
 }
 
-function announcement(table: TableSchema, origin: 'snapshot' | 'stream'): RecordBatch {
-  return RecordBatch.ofSchemaChange({
-    _tag: 'SchemaChange',
-    before: null,
-    table,
-    change: { kind: 'create-table' },
-    origin,
-  })
+function change(kind: 'create-table' | 'truncate', table: TableSchema, origin: Origin): RecordBatch {
+  const before = kind === 'create-table' ? null : table
+  return RecordBatch.ofSchemaChange({ _tag: 'SchemaChange', before, table, change: { kind }, origin })
 }
 
 type MemoryUpdate = Extract<MemoryChange, { kind: 'update' }>
@@ -211,10 +192,9 @@ function changesKey({ table, before, after }: MemoryUpdate): boolean {
 
 /** The row as a log that leaves out unchanged cells has it: always with the key. */
 function partial({ table, before, after }: MemoryUpdate): ValueRow {
-  const kept = table.columns.map(
-    ({ name }, index) => table.key.includes(index) || before[name] !== after[name],
-  )
-  return Object.fromEntries(
-    table.columns.map(({ name }, index) => [name, kept[index] ? after[name] : UNCHANGED]),
-  )
+  const cells = table.columns.map(({ name }, index) => {
+    const kept = table.key.includes(index) || before[name] !== after[name]
+    return [name, kept ? after[name] : UNCHANGED] as const
+  })
+  return Object.fromEntries(cells)
 }

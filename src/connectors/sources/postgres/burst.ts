@@ -44,7 +44,8 @@ export class BurstMeter {
     this.#turnBytes = 0
     this.#recentBytes = this.#recentBytes * Math.exp((this.#recentAt - now) / WINDOW_MS) + bytes
     this.#recentAt = now
-    if (bytes >= SMALL_TURN_BYTES || this.#recentBytes < LOAD_BYTES || this.#rest !== null || this.#isHeld()) return
+    if (bytes >= SMALL_TURN_BYTES || this.#recentBytes < LOAD_BYTES || this.#rest !== null || this.#isHeld())
+      return
     this.#stream.pause()
     this.#rest = setTimeout(() => {
       this.#rest = null

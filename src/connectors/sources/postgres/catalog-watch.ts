@@ -38,7 +38,9 @@ export class CatalogWatch {
     const stored = known()
     const differences = tables.flatMap((catalog): readonly Difference[] => {
       const before = stored[`${catalog.namespace}.${catalog.name}`] ?? null
-      return before !== null && catalogShape(catalog) === storedShape(before) ? [] : [{ catalog, stored: before }]
+      return before !== null && catalogShape(catalog) === storedShape(before)
+        ? []
+        : [{ catalog, stored: before }]
     })
     if (differences.length === 0) return
     // Whatever was visible to the queries above was in the WAL before this.

@@ -4,7 +4,15 @@ import { parseArray } from '../../../core/array-text.ts'
 import { isLiteral, type TableSelection } from '../../../core/selection.ts'
 import type { Column, TableSchema } from '../../../core/table.ts'
 import { parseLsn, type StoredTable } from './position.ts'
-import { baseOid, columnType, conversionOf, nativeName, type Conversion, type PgType, type PgTypes } from './types.ts'
+import {
+  baseOid,
+  columnType,
+  conversionOf,
+  nativeName,
+  type Conversion,
+  type PgType,
+  type PgTypes,
+} from './types.ts'
 
 /** A column as pg_attribute has it. */
 export interface CatalogColumn {
@@ -46,7 +54,12 @@ export interface CatalogTable {
 
 export interface Publication {
   readonly viaRoot: boolean
-  readonly operations: { readonly insert: boolean; readonly update: boolean; readonly delete: boolean; readonly truncate: boolean }
+  readonly operations: {
+    readonly insert: boolean
+    readonly update: boolean
+    readonly delete: boolean
+    readonly truncate: boolean
+  }
 }
 
 export interface Slot {
@@ -105,7 +118,12 @@ export async function readPublication(client: pg.Client, name: string): Promise<
   if (row === undefined) return null
   return {
     viaRoot: row['pubviaroot']!,
-    operations: { insert: row['pubinsert']!, update: row['pubupdate']!, delete: row['pubdelete']!, truncate: row['pubtruncate']! },
+    operations: {
+      insert: row['pubinsert']!,
+      update: row['pubupdate']!,
+      delete: row['pubdelete']!,
+      truncate: row['pubtruncate']!,
+    },
   }
 }
 
@@ -193,7 +211,9 @@ export async function readTables(client: pg.Client, query: TableQuery): Promise<
   return selected.map((row) => {
     const names = row['attnames'] as unknown as readonly string[] | null
     const all = byTable.get(row['oid'] as unknown as string) ?? []
-    const visible = all.filter((column) => (names === null ? !column['generated'] : names.includes(String(column['attname']))))
+    const visible = all.filter((column) =>
+      names === null ? !column['generated'] : names.includes(String(column['attname'])),
+    )
     return {
       oid: Number(row['oid']),
       namespace: row['nspname']!,
@@ -235,7 +255,12 @@ function missingText(text: string): string | null {
 }
 
 /** The table as core describes it, with what is needed to recognise it in the stream. */
-export function storedTable(table: CatalogTable, types: PgTypes, copiedAt: string | null, version = 1): StoredTable {
+export function storedTable(
+  table: CatalogTable,
+  types: PgTypes,
+  copiedAt: string | null,
+  version = 1,
+): StoredTable {
   const columns = table.columns.map((column) => describeColumn(column, types))
   const key = table.key.map((number) => table.columns.findIndex((column) => column.number === number))
   const schema: TableSchema = {
@@ -261,7 +286,9 @@ export function describeColumn(column: CatalogColumn, types: PgTypes): Column {
 
 /** Per column what `cells.ts` has to do; null when nothing. */
 export function conversions(stored: StoredTable, types: PgTypes): Uint8Array | null {
-  const out = stored.schema.columns.map((column, index): Conversion => conversionOf(column.type, baseOid(types, stored.types[index]![0])))
+  const out = stored.schema.columns.map((column, index): Conversion =>
+    conversionOf(column.type, baseOid(types, stored.types[index]![0])),
+  )
   return out.some((conversion) => conversion !== 0) ? Uint8Array.from(out) : null
 }
 

@@ -10,7 +10,8 @@ import type { BatchWriter } from '../../../core/source.ts'
 import { literal } from './catalog.ts'
 import { postgresError } from './errors.ts'
 import type { Follower } from './follower.ts'
-import { type FrameConsumer, Stop, WireReader } from './wire.ts'
+import { type FrameConsumer, Stop } from './frames.ts'
+import { WireReader } from './wire.ts'
 
 /**
  * Changes per call. Each call decodes from the slot's restart point and is stored on the server before the first byte

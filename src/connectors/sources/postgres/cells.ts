@@ -4,7 +4,9 @@ import { Conversion } from './types.ts'
 
 /** Converts the cell at `offset` and returns its new length. */
 export function convertCell(conversion: Conversion, arena: Arena, offset: number, length: number): number {
-  return conversion === Conversion.hexBytes ? hexToBytes(arena, offset, length) : moneyToDecimal(arena, offset, length)
+  return conversion === Conversion.hexBytes
+    ? hexToBytes(arena, offset, length)
+    : moneyToDecimal(arena, offset, length)
 }
 
 /** `\x0aff` (bytea_output = hex) to raw bytes. */
@@ -29,4 +31,9 @@ function moneyToDecimal(arena: Arena, offset: number, length: number): number {
     if ((byte >= 0x30 && byte <= 0x39) || byte === 0x2d || byte === 0x2e) arena[to++] = byte
   }
   return to - offset
+}
+
+/** A number of the protocol: four bytes, most significant first. */
+export function uint32(arena: Uint8Array, at: number): number {
+  return ((arena[at]! << 24) | (arena[at + 1]! << 16) | (arena[at + 2]! << 8) | arena[at + 3]!) >>> 0
 }

@@ -34,7 +34,9 @@ export async function check(request: CheckRequest): Promise<readonly Problem[]> 
     serverVersion: server.version,
   })
   const everything =
-    publication === null ? tables : await readTables(sql, { publication: null, selection, serverVersion: server.version })
+    publication === null
+      ? tables
+      : await readTables(sql, { publication: null, selection, serverVersion: server.version })
   return [
     ...checkServer(server, slot),
     ...checkSlot(slot, server, request.slot),
@@ -54,7 +56,11 @@ function warning(code: string, message: string, fix: string): Problem {
 
 function* checkServer(server: Server, slot: Slot | null): Generator<Problem> {
   if (server.version < 130_000) {
-    yield error('version', `the server is version ${Math.floor(server.version / 10_000)}, 13 or later is needed`, 'Upgrade the server.')
+    yield error(
+      'version',
+      `the server is version ${Math.floor(server.version / 10_000)}, 13 or later is needed`,
+      'Upgrade the server.',
+    )
   }
   if (server.walLevel !== 'logical') {
     yield error(
@@ -76,7 +82,11 @@ function* checkServer(server: Server, slot: Slot | null): Generator<Problem> {
   if (server.freeSlots < 1) {
     // With a slot, one more is needed for copies and for catching up only; without it, streaming goes on.
     const severity = slot === null ? error : warning
-    yield severity('no-free-slot', 'all replication slots are in use', 'Raise max_replication_slots, or drop slots that nobody reads.')
+    yield severity(
+      'no-free-slot',
+      'all replication slots are in use',
+      'Raise max_replication_slots, or drop slots that nobody reads.',
+    )
   }
   if (server.freeSenders < 1) {
     yield error('no-free-sender', 'all WAL senders are in use', 'Raise max_wal_senders.')
@@ -126,7 +136,9 @@ function* checkPublication(
     return
   }
   const { operations } = publication
-  const missing = (['insert', 'update', 'delete', 'truncate'] as const).filter((operation) => !operations[operation])
+  const missing = (['insert', 'update', 'delete', 'truncate'] as const).filter(
+    (operation) => !operations[operation],
+  )
   if (missing.length > 0) {
     yield error(
       'publication-operations',
@@ -151,14 +163,24 @@ function* checkSelection(
           `the table ${name} is not in the publication "${publication}"`,
           `Run ALTER PUBLICATION ${identifier(publication)} ADD TABLE ${name}.`,
         )
-      : error('table-missing', `the table ${name} does not exist`, 'Check its name and schema in tables, or create it.')
+      : error(
+          'table-missing',
+          `the table ${name} does not exist`,
+          'Check its name and schema in tables, or create it.',
+        )
   }
   if (tables.length === 0 && missing.length === 0) {
-    yield error('no-tables', 'no table is selected', 'Check the patterns in tables: they are schema.table, for example public.*')
+    yield error(
+      'no-tables',
+      'no table is selected',
+      'Check the patterns in tables: they are schema.table, for example public.*',
+    )
   }
   if (publication === null || selection.patterns.every(isLiteral)) return
   const published = new Set(tables.map((table) => table.oid))
-  const left = everything.filter((table) => !published.has(table.oid) && !missing.includes(`${table.namespace}.${table.name}`))
+  const left = everything.filter(
+    (table) => !published.has(table.oid) && !missing.includes(`${table.namespace}.${table.name}`),
+  )
   if (left.length > 0) {
     const names = left.slice(0, 5).map((table) => `${table.namespace}.${table.name}`)
     yield warning(

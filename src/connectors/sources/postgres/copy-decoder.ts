@@ -10,7 +10,7 @@ import { type TableSchema, tableName } from '../../../core/table.ts'
 import { convertCell } from './cells.ts'
 import { snapshotVersion } from './position.ts'
 import { Conversion } from './types.ts'
-import { type FrameConsumer, Stop } from './wire.ts'
+import { type FrameConsumer, Stop } from './frames.ts'
 
 const TAB = 0x09
 const NEWLINE = 0x0a
@@ -72,7 +72,10 @@ export class CopyDecoder implements FrameConsumer {
     }
     // After the last column `at` stands behind the newline; otherwise the line has more or fewer columns.
     if (at !== last + 1) {
-      throw new InternalError('postgres/copy-width', `a copied row of ${tableName(this.#schema)} has not ${count} columns`)
+      throw new InternalError(
+        'postgres/copy-width',
+        `a copied row of ${tableName(this.#schema)} has not ${count} columns`,
+      )
     }
     rows.addRow(Op.insert, 0, first, -1)
     return Stop.no

@@ -10,39 +10,11 @@ import { InternalError } from '../../../core/error.ts'
 import { type Arena, CellState, Op, PackedRows } from '../../../core/packed-rows.ts'
 import type { SourcePosition } from '../../../core/position.ts'
 import { type TableSchema, tableName } from '../../../core/table.ts'
-import { convertCell } from './cells.ts'
+import { convertCell, uint32 } from './cells.ts'
 import { ORDINAL_LIMIT, streamPosition, versionAt, type Resume } from './position.ts'
+import { type DecodedTable, readRelation, type RelationMessage } from './relation.ts'
 import { Conversion } from './types.ts'
-import { Stop } from './wire.ts'
-
-/** What the decoder needs to know of a table whose rows it decodes. */
-export interface DecodedTable {
-  readonly schema: TableSchema
-  /** 1 for the columns of the replica identity: only these are meaningful in a 'K' tuple. */
-  readonly identity: Uint8Array
-  /** 1 for the columns that the schema calls not nullable. */
-  readonly required: Uint8Array
-  /** Per column; null when no column needs one. */
-  readonly conversions: Uint8Array | null
-  /** Rows of commits that start before this LSN are in the table's copy already. */
-  readonly skipBelow: bigint
-}
-
-export interface RelationColumn {
-  readonly name: string
-  readonly type: number
-  readonly modifier: number
-  /** Part of the replica identity (all columns with REPLICA IDENTITY FULL). */
-  readonly identity: boolean
-}
-
-/** A Relation message: the shape of the rows of that table that follow. */
-export interface RelationMessage {
-  readonly oid: number
-  readonly namespace: string
-  readonly name: string
-  readonly columns: readonly RelationColumn[]
-}
+import { Stop } from './frames.ts'
 
 /** Why decoding stopped: the caller acts, then goes on. */
 export type Attention =
@@ -60,9 +32,6 @@ interface Known {
   index: number
   batch: number
 }
-
-/** `skipBelow` of a table that has to be copied before any of its rows is wanted. */
-export const SKIP_ALL = 1n << 64n
 
 const POSTGRES_EPOCH_MS = 946_684_800_000
 
@@ -160,9 +129,13 @@ export class PgoutputDecoder {
       case 0x4d: // Logical decoding message
         return Stop.no
       default:
-        throw new InternalError('postgres/unknown-message', `the server sent a pgoutput message of unknown type 0x${arena[at]!.toString(16)}`, {
-          fix: 'Nothing was skipped. Please report it with the server version.',
-        })
+        throw new InternalError(
+          'postgres/unknown-message',
+          `the server sent a pgoutput message of unknown type 0x${arena[at]!.toString(16)}`,
+          {
+            fix: 'Nothing was skipped. Please report it with the server version.',
+          },
+        )
     }
   }
 
@@ -246,7 +219,8 @@ export class PgoutputDecoder {
     for (let column = 0; column < count; column++, cell += 2) {
       const kind = arena[at]
       if (kind === TEXT) {
-        const length = (arena[at + 1]! << 24) | (arena[at + 2]! << 16) | (arena[at + 3]! << 8) | arena[at + 4]!
+        const length =
+          (arena[at + 1]! << 24) | (arena[at + 2]! << 16) | (arena[at + 3]! << 8) | arena[at + 4]!
         at += 5
         cells[cell] = at
         cells[cell + 1] = length
@@ -313,7 +287,8 @@ export class PgoutputDecoder {
   #begin(arena: Arena, at: number): void {
     this.#finalHigh = uint32(arena, at + 1)
     this.#finalLow = uint32(arena, at + 5)
-    this.#commitTimeMs = POSTGRES_EPOCH_MS + Math.round(uint32(arena, at + 9) * 4294967.296 + uint32(arena, at + 13) / 1000)
+    this.#commitTimeMs =
+      POSTGRES_EPOCH_MS + Math.round(uint32(arena, at + 9) * 4294967.296 + uint32(arena, at + 13) / 1000)
     this.#xid = uint32(arena, at + 17)
     this.#inTransaction = true
     this.#begun = false
@@ -321,7 +296,8 @@ export class PgoutputDecoder {
     this.#firstRow = this.#rows.rowCount
     this.#ordinal = 0
     this.#skipTransaction =
-      this.#finalHigh < this.#startHigh || (this.#finalHigh === this.#startHigh && this.#finalLow < this.#startLow)
+      this.#finalHigh < this.#startHigh ||
+      (this.#finalHigh === this.#startHigh && this.#finalLow < this.#startLow)
     if (this.#skipping.length > 0) {
       for (const known of this.#skipping) known.skip = known.table!.skipBelow > this.finalLsn
       this.#skipping = this.#skipping.filter((known) => known.skip)
@@ -409,7 +385,11 @@ export class PgoutputDecoder {
 
   #lookUp(oid: number): Known | null {
     const known = this.#known.get(oid)
-    if (known === undefined) throw new InternalError('postgres/unknown-relation', `a row refers to relation ${oid}, which was not described`)
+    if (known === undefined)
+      throw new InternalError(
+        'postgres/unknown-relation',
+        `a row refers to relation ${oid}, which was not described`,
+      )
     return known.table === null ? null : known
   }
 }
@@ -421,33 +401,3 @@ const OLD_TUPLE = 0x4f
 const TEXT = 0x74
 const NULL = 0x6e
 const UNCHANGED_TOAST = 0x75
-
-function uint32(arena: Uint8Array, at: number): number {
-  return ((arena[at]! << 24) | (arena[at + 1]! << 16) | (arena[at + 2]! << 8) | arena[at + 3]!) >>> 0
-}
-
-/** The fields of a Relation message. */
-export function readRelation(bytes: Buffer): RelationMessage {
-  let at = 5
-  const text = (): string => {
-    const end = bytes.indexOf(0, at)
-    const value = bytes.toString('utf8', at, end)
-    at = end + 1
-    return value
-  }
-  const oid = bytes.readUInt32BE(1)
-  // An empty namespace means pg_catalog.
-  const namespace = text() || 'pg_catalog'
-  const name = text()
-  at++
-  const count = bytes.readUInt16BE(at)
-  at += 2
-  const columns: RelationColumn[] = []
-  for (let index = 0; index < count; index++) {
-    const identity = (bytes[at++]! & 1) === 1
-    const column = text()
-    columns.push({ name: column, type: bytes.readUInt32BE(at), modifier: bytes.readInt32BE(at + 4), identity })
-    at += 8
-  }
-  return { oid, namespace, name, columns }
-}

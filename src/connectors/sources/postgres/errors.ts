@@ -24,20 +24,66 @@ interface Rule {
 const REACHABLE = 'Check host, port and network, and that the server accepts TCP connections.'
 
 const SQLSTATES: Readonly<Record<string, Rule>> = {
-  '28000': { make: AuthError, code: 'postgres/auth', fix: 'Check user, database and pg_hba.conf (replication connections need an entry).' },
-  '28P01': { make: AuthError, code: 'postgres/auth', fix: 'Check user and password in source.url.', reason: 'the password was refused' },
-  '3D000': { make: AuthError, code: 'postgres/database-missing', fix: 'Check the database name in source.url.' },
-  '42501': { make: AuthError, code: 'postgres/permission', fix: 'Grant the role REPLICATION, SELECT on the tables, and BYPASSRLS when they have row-level security.' },
-  '42704': { make: SchemaError, code: 'postgres/object-missing', fix: 'Check that slot and publication exist.' },
-  '42P01': { make: SchemaError, code: 'postgres/table-missing', fix: 'Check the table list; a table was dropped or renamed.' },
-  '55000': { make: PositionLostError, code: 'postgres/slot-lost', fix: 'Copy again: stop, drop the slot, remove the checkpoint file of the pipeline, start.' },
-  '53300': { make: ConnectionError, code: 'postgres/too-many-connections', fix: 'Raise max_connections or max_wal_senders.' },
-  '53400': { make: SchemaError, code: 'postgres/no-free-slot', fix: 'Raise max_replication_slots (a first copy needs one slot more than streaming), or drop unused slots.' },
-  '55006': { make: ConnectionError, code: 'postgres/slot-active', fix: 'Another process reads this slot; stop it, or give this pipeline its own slot.' },
-  '55P03': { make: ConnectionError, code: 'postgres/lock-timeout', fix: 'A long transaction is open on the server; end it or wait.' },
+  '28000': {
+    make: AuthError,
+    code: 'postgres/auth',
+    fix: 'Check user, database and pg_hba.conf (replication connections need an entry).',
+  },
+  '28P01': {
+    make: AuthError,
+    code: 'postgres/auth',
+    fix: 'Check user and password in source.url.',
+    reason: 'the password was refused',
+  },
+  '3D000': {
+    make: AuthError,
+    code: 'postgres/database-missing',
+    fix: 'Check the database name in source.url.',
+  },
+  '42501': {
+    make: AuthError,
+    code: 'postgres/permission',
+    fix: 'Grant the role REPLICATION, SELECT on the tables, and BYPASSRLS when they have row-level security.',
+  },
+  '42704': {
+    make: SchemaError,
+    code: 'postgres/object-missing',
+    fix: 'Check that slot and publication exist.',
+  },
+  '42P01': {
+    make: SchemaError,
+    code: 'postgres/table-missing',
+    fix: 'Check the table list; a table was dropped or renamed.',
+  },
+  '55000': {
+    make: PositionLostError,
+    code: 'postgres/slot-lost',
+    fix: 'Copy again: stop, drop the slot, remove the checkpoint file of the pipeline, start.',
+  },
+  '53300': {
+    make: ConnectionError,
+    code: 'postgres/too-many-connections',
+    fix: 'Raise max_connections or max_wal_senders.',
+  },
+  '53400': {
+    make: SchemaError,
+    code: 'postgres/no-free-slot',
+    fix: 'Raise max_replication_slots (a first copy needs one slot more than streaming), or drop unused slots.',
+  },
+  '55006': {
+    make: ConnectionError,
+    code: 'postgres/slot-active',
+    fix: 'Another process reads this slot; stop it, or give this pipeline its own slot.',
+  },
+  '55P03': {
+    make: ConnectionError,
+    code: 'postgres/lock-timeout',
+    fix: 'A long transaction is open on the server; end it or wait.',
+  },
 }
 
-const TLS_FIX = 'Check sslmode and sslrootcert in source.url, and the name and date of the server certificate.'
+const TLS_FIX =
+  'Check sslmode and sslrootcert in source.url, and the name and date of the server certificate.'
 
 /** Classes of SQLSTATE that pass by themselves: 08 connection, 40 rollback, 53 resources, 57 operator, 58 system. */
 const RETRYABLE_CLASSES = /^(08|40|53|57|58)/
@@ -66,22 +112,44 @@ export function postgresError(error: unknown, doing: string): CoreError {
     return new rule.make(rule.code, `cannot ${doing}: ${reason}`, { fix: rule.fix, cause: error })
   }
   if (SYSTEM_CODES.has(code)) {
-    return new ConnectionError('postgres/unreachable', `cannot ${doing}: ${code}`, { fix: REACHABLE, cause: error })
+    return new ConnectionError('postgres/unreachable', `cannot ${doing}: ${code}`, {
+      fix: REACHABLE,
+      cause: error,
+    })
   }
   if (RETRYABLE_CLASSES.test(code)) {
-    return new ConnectionError('postgres/connection-lost', `cannot ${doing}: SQLSTATE ${code}`, { fix: REACHABLE, cause: error })
+    return new ConnectionError('postgres/connection-lost', `cannot ${doing}: SQLSTATE ${code}`, {
+      fix: REACHABLE,
+      cause: error,
+    })
   }
-  if (/Connection terminated|timeout expired|connection closed|Client has encountered|not queryable|was closed/i.test(error.message)) {
-    return new ConnectionError('postgres/connection-lost', `cannot ${doing}: the connection was closed`, { fix: REACHABLE, cause: error })
+  if (
+    /Connection terminated|timeout expired|connection closed|Client has encountered|not queryable|was closed/i.test(
+      error.message,
+    )
+  ) {
+    return new ConnectionError('postgres/connection-lost', `cannot ${doing}: the connection was closed`, {
+      fix: REACHABLE,
+      cause: error,
+    })
   }
   if (/CERT|SELF_SIGNED|UNABLE_TO_(GET_ISSUER|VERIFY)/.test(code) || /SSL/.test(error.message)) {
-    return new AuthError('postgres/tls', `cannot ${doing}: ${code === '' ? error.message : code}`, { fix: TLS_FIX, cause: error })
+    return new AuthError('postgres/tls', `cannot ${doing}: ${code === '' ? error.message : code}`, {
+      fix: TLS_FIX,
+      cause: error,
+    })
   }
   if (/SASL|password must be a string/i.test(error.message)) {
-    return new AuthError('postgres/auth', `cannot ${doing}: the server asks for a password`, { fix: 'Put the password into source.url.', cause: error })
+    return new AuthError('postgres/auth', `cannot ${doing}: the server asks for a password`, {
+      fix: 'Put the password into source.url.',
+      cause: error,
+    })
   }
   if (/^[0-9A-Z]{5}$/.test(code)) {
-    return new SchemaError('postgres/server-error', `cannot ${doing}: SQLSTATE ${code}`, { fix: 'See the server log for the statement.', cause: error })
+    return new SchemaError('postgres/server-error', `cannot ${doing}: SQLSTATE ${code}`, {
+      fix: 'See the server log for the statement.',
+      cause: error,
+    })
   }
   return known
 }
@@ -89,7 +157,8 @@ export function postgresError(error: unknown, doing: string): CoreError {
 function errorCode(error: Error): string {
   const code = (error as { code?: unknown }).code
   if (typeof code === 'string') return code
-  const first = error instanceof AggregateError ? (error.errors[0] as { code?: unknown } | undefined)?.code : undefined
+  const first =
+    error instanceof AggregateError ? (error.errors[0] as { code?: unknown } | undefined)?.code : undefined
   return typeof first === 'string' ? first : ''
 }
 

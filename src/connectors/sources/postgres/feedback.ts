@@ -19,7 +19,9 @@ export class Feedback {
 
   /** Sends at least every `intervalMs`, also while reading is held. `flushed`: what is durable at the start. */
   constructor(client: pg.Client, flushed: bigint, intervalMs: number, now: () => number) {
-    this.#connection = (client as unknown as { connection: { sendCopyFromChunk(chunk: Buffer): void } }).connection
+    this.#connection = (
+      client as unknown as { connection: { sendCopyFromChunk(chunk: Buffer): void } }
+    ).connection
     this.#now = now
     this.#flushed = flushed
     this.#received = flushed

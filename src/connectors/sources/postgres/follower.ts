@@ -11,7 +11,8 @@ import type { TableSelection } from '../../../core/selection.ts'
 import type { BatchWriter } from '../../../core/source.ts'
 import type { SchemaOperation, TableSchema } from '../../../core/table.ts'
 import { type CatalogTable, conversions, readTables, readTypes, storedTable } from './catalog.ts'
-import { type DecodedTable, PgoutputDecoder, type RelationMessage, SKIP_ALL } from './decoder.ts'
+import { PgoutputDecoder } from './decoder.ts'
+import { type DecodedTable, type RelationMessage, SKIP_ALL } from './relation.ts'
 import { parseLsn, type StoredTable, streamPosition, halves } from './position.ts'
 import { catalogShape, diffSchema, relationOf, sameShape, storedShape, wasReplaced } from './schema-diff.ts'
 import type { PgTypes } from './types.ts'
@@ -109,7 +110,8 @@ export class Follower {
       return
     }
     // Rewritten without a change of its schema, for example by a TRUNCATE.
-    const moved = catalog !== null && catalog.file !== stored.file && catalogShape(catalog) === storedShape(stored)
+    const moved =
+      catalog !== null && catalog.file !== stored.file && catalogShape(catalog) === storedShape(stored)
     if (moved) this.#store(name, { ...stored, file: catalog.file })
     this.#define(relation, this.#tables[name]!)
   }
@@ -178,7 +180,9 @@ export class Follower {
   }
 
   async #change(before: TableSchema, table: TableSchema, change: SchemaOperation): Promise<void> {
-    await this.#request.out.write(RecordBatch.ofSchemaChange({ _tag: 'SchemaChange', before, table, change, origin: 'stream' }))
+    await this.#request.out.write(
+      RecordBatch.ofSchemaChange({ _tag: 'SchemaChange', before, table, change, origin: 'stream' }),
+    )
   }
 
   #store(name: string, stored: StoredTable): void {
@@ -202,7 +206,8 @@ export class Follower {
     const { sql, publication, serverVersion } = this.#request
     const selection = {
       patterns: [],
-      includes: (namespace: string, name: string) => namespace === relation.namespace && name === relation.name,
+      includes: (namespace: string, name: string) =>
+        namespace === relation.namespace && name === relation.name,
     }
     const tables = await readTables(sql, { publication, selection, serverVersion })
     return tables.find((table) => table.oid === relation.oid) ?? null

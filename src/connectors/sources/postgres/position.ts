@@ -59,12 +59,22 @@ export interface Resume {
 }
 
 /** Order of positions: 16 hex digits of the LSN, then the step of a copy that goes on from there, 0 in the stream. */
-export function streamPosition(high: number, low: number, system: string, tables: Resume['tables']): SourcePosition {
+export function streamPosition(
+  high: number,
+  low: number,
+  system: string,
+  tables: Resume['tables'],
+): SourcePosition {
   return new LsnPosition(high, low, system, tables, '00000000')
 }
 
 /** A position while tables are copied: `step` counts the tables that are done, from 1. */
-export function copyPosition(lsn: bigint, step: number, system: string, tables: Resume['tables']): SourcePosition {
+export function copyPosition(
+  lsn: bigint,
+  step: number,
+  system: string,
+  tables: Resume['tables'],
+): SourcePosition {
   const [high, low] = halves(lsn)
   return new LsnPosition(high, low, system, tables, step.toString(16).padStart(8, '0'))
 }
@@ -81,7 +91,13 @@ export function halves(lsn: bigint): [high: number, low: number] {
 /** Reads what `resume` holds. Throws when it was not made by this source. */
 export function readResume(position: SourcePosition): Resume {
   const resume = position.resume as unknown as Partial<Resume> | null
-  if (resume === null || typeof resume !== 'object' || typeof resume.lsn !== 'string' || typeof resume.tables !== 'object' || resume.tables === null) {
+  if (
+    resume === null ||
+    typeof resume !== 'object' ||
+    typeof resume.lsn !== 'string' ||
+    typeof resume.tables !== 'object' ||
+    resume.tables === null
+  ) {
     throw new InternalError('postgres/position', 'the stored position was not written by a postgres source', {
       fix: 'Give this pipeline its own name or its own checkpoint store.',
     })

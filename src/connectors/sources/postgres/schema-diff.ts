@@ -6,7 +6,7 @@
 import { sameType } from '../../../core/column-type.ts'
 import type { Column, SchemaOperation, TableSchema } from '../../../core/table.ts'
 import { type CatalogColumn, type CatalogTable, describeColumn } from './catalog.ts'
-import type { RelationMessage } from './decoder.ts'
+import type { RelationMessage } from './relation.ts'
 import type { StoredTable } from './position.ts'
 import type { PgTypes } from './types.ts'
 
@@ -30,7 +30,8 @@ export function sameShape(stored: StoredTable, relation: RelationMessage): boole
   const full = relation.columns.every((column) => column.identity)
   return relation.columns.every((column, index) => {
     const [type, modifier] = stored.types[index]!
-    if (column.name !== columns[index]!.name || column.type !== type || column.modifier !== modifier) return false
+    if (column.name !== columns[index]!.name || column.type !== type || column.modifier !== modifier)
+      return false
     return full || column.identity === key.includes(index)
   })
 }
@@ -81,13 +82,22 @@ export function wasReplaced(stored: StoredTable, catalog: CatalogTable | null): 
 }
 
 /** `catalog` is null when the table is gone by now. */
-export function diffSchema(stored: StoredTable, relation: RelationMessage, catalog: CatalogTable | null, types: PgTypes): SchemaDiff {
+export function diffSchema(
+  stored: StoredTable,
+  relation: RelationMessage,
+  catalog: CatalogTable | null,
+  types: PgTypes,
+): SchemaDiff {
   const current = new Map(catalog?.columns.map((column) => [column.name, column]))
   const steps: SchemaStep[] = []
   let copyAgain = false
   let schema = stored.schema
 
-  const step = (change: SchemaOperation, columns: readonly Column[], key: readonly number[] = schema.key): void => {
+  const step = (
+    change: SchemaOperation,
+    columns: readonly Column[],
+    key: readonly number[] = schema.key,
+  ): void => {
     const after: TableSchema = { ...schema, columns, key, version: schema.version + 1 }
     steps.push({ before: schema, after, change })
     schema = after
@@ -109,8 +119,15 @@ export function diffSchema(stored: StoredTable, relation: RelationMessage, catal
 
   for (const known of stored.schema.columns) {
     if (matches.includes(known)) continue
-    const key = remap(schema, schema.columns.filter((column) => column.id !== known.id))
-    step({ kind: 'drop-column', column: known }, schema.columns.filter((column) => column.id !== known.id), key)
+    const key = remap(
+      schema,
+      schema.columns.filter((column) => column.id !== known.id),
+    )
+    step(
+      { kind: 'drop-column', column: known },
+      schema.columns.filter((column) => column.id !== known.id),
+      key,
+    )
   }
 
   const renames = matches.flatMap((known, index) => {
@@ -120,7 +137,10 @@ export function diffSchema(stored: StoredTable, relation: RelationMessage, catal
   while (renames.length > 0) {
     const free = renames.findIndex(({ name }) => !schema.columns.some((column) => column.name === name))
     // All names are taken, as columns changed places: one steps aside, and is renamed once more.
-    const { id, name } = free < 0 ? { id: renames[0]!.id, name: `sluice_renaming_${renames[0]!.id}` } : renames.splice(free, 1)[0]!
+    const { id, name } =
+      free < 0
+        ? { id: renames[0]!.id, name: `sluice_renaming_${renames[0]!.id}` }
+        : renames.splice(free, 1)[0]!
     const from = schema.columns.find((column) => column.id === id)!
     const to = { ...from, name }
     step({ kind: 'rename-column', from, to }, replace(schema, to))
@@ -135,7 +155,11 @@ export function diffSchema(stored: StoredTable, relation: RelationMessage, catal
       copyAgain ||= now === undefined || now.rewritten || mayBeRewritten
       const constant = now === undefined ? null : now.missing
       // Rows that exist show NULL in the target unless there is a constant, whatever the source declares by now.
-      const added: Column = { ...shape, nullable: shape.nullable || constant === null, addedDefault: constant }
+      const added: Column = {
+        ...shape,
+        nullable: shape.nullable || constant === null,
+        addedDefault: constant,
+      }
       step({ kind: 'add-column', column: added }, [...schema.columns, added])
       continue
     }
@@ -158,7 +182,9 @@ export function diffSchema(stored: StoredTable, relation: RelationMessage, catal
   }
 
   // The order of columns is the relation's: rows come that way.
-  const ordered = relation.columns.map((column) => schema.columns.find((candidate) => candidate.name === column.name)!)
+  const ordered = relation.columns.map((column) =>
+    schema.columns.find((candidate) => candidate.name === column.name)!,
+  )
   const final: TableSchema = { ...schema, columns: ordered, key: remap(schema, ordered) }
   const last = steps.pop()
   if (last !== undefined) steps.push({ ...last, after: final })
@@ -175,7 +201,11 @@ export function diffSchema(stored: StoredTable, relation: RelationMessage, catal
   }
 }
 
-function describe(column: RelationMessage['columns'][number], now: CatalogColumn | undefined, types: PgTypes): Column {
+function describe(
+  column: RelationMessage['columns'][number],
+  now: CatalogColumn | undefined,
+  types: PgTypes,
+): Column {
   const base: CatalogColumn = now ?? {
     number: 0,
     name: column.name,
@@ -192,16 +222,24 @@ function describe(column: RelationMessage['columns'][number], now: CatalogColumn
 }
 
 /** Indexes into `schema.columns` of the key after the change. */
-function keyOf(relation: RelationMessage, catalog: CatalogTable | null, schema: TableSchema): readonly number[] {
+function keyOf(
+  relation: RelationMessage,
+  catalog: CatalogTable | null,
+  schema: TableSchema,
+): readonly number[] {
   const full = relation.columns.every((column) => column.identity)
   if (!full) {
     const flagged = relation.columns.filter((column) => column.identity).map((column) => column.name)
-    const same = flagged.length === schema.key.length && schema.key.every((index) => flagged.includes(schema.columns[index]!.name))
+    const same =
+      flagged.length === schema.key.length &&
+      schema.key.every((index) => flagged.includes(schema.columns[index]!.name))
     if (same) return schema.key
     return flagged.map((name) => schema.columns.findIndex((column) => column.name === name))
   }
   if (catalog === null) return schema.key
-  return catalog.key.map((number) => schema.columns.findIndex((column) => column.id === String(number))).filter((index) => index >= 0)
+  return catalog.key
+    .map((number) => schema.columns.findIndex((column) => column.id === String(number)))
+    .filter((index) => index >= 0)
 }
 
 function sameKey(schema: TableSchema, key: readonly number[]): boolean {
@@ -214,5 +252,7 @@ function replace(schema: TableSchema, column: Column): readonly Column[] {
 
 /** The key's indexes after columns moved; a dropped key column leaves the key. */
 function remap(schema: TableSchema, columns: readonly Column[]): readonly number[] {
-  return schema.key.map((index) => columns.findIndex((column) => column.id === schema.columns[index]!.id)).filter((index) => index >= 0)
+  return schema.key
+    .map((index) => columns.findIndex((column) => column.id === schema.columns[index]!.id))
+    .filter((index) => index >= 0)
 }

@@ -34,7 +34,11 @@ export function clientConfig(url: string, applicationName: string): pg.ClientCon
 }
 
 /** An ordinary SQL connection, or with `replication` one that also takes replication commands. */
-export async function openClient(url: string, applicationName: string, replication = false): Promise<pg.Client> {
+export async function openClient(
+  url: string,
+  applicationName: string,
+  replication = false,
+): Promise<pg.Client> {
   const config = clientConfig(url, applicationName)
   const client = newClient(replication ? ({ ...config, replication: 'database' } as pg.ClientConfig) : config)
   // Without a listener a lost connection would end the process; the next query reports it.

@@ -35,20 +35,30 @@ export async function createSlot(
     return { lsn: parseLsn(created.rows[0]!.consistent_point), snapshot: exported.rows[0]!.name }
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === '55000') {
-      throw new SchemaError('postgres/wal-level', `cannot create the replication slot "${name}": ${error.message}`, {
-        fix: 'The server must be a primary with wal_level = logical.',
-        cause: error,
-      })
+      throw new SchemaError(
+        'postgres/wal-level',
+        `cannot create the replication slot "${name}": ${error.message}`,
+        {
+          fix: 'The server must be a primary with wal_level = logical.',
+          cause: error,
+        },
+      )
     }
     throw postgresError(error, `create the replication slot "${name}"`)
   }
 }
 
 /** Publishes exactly these tables: a table without a replica identity must never be published by surprise. */
-export async function createPublication(client: pg.Client, name: string, tables: readonly CatalogTable[]): Promise<void> {
+export async function createPublication(
+  client: pg.Client,
+  name: string,
+  tables: readonly CatalogTable[],
+): Promise<void> {
   const list = tables.map((table) => `${identifier(table.namespace)}.${identifier(table.name)}`).join(', ')
   try {
-    await client.query(`CREATE PUBLICATION ${identifier(name)} FOR TABLE ${list} WITH (publish_via_partition_root = true)`)
+    await client.query(
+      `CREATE PUBLICATION ${identifier(name)} FOR TABLE ${list} WITH (publish_via_partition_root = true)`,
+    )
   } catch (error) {
     throw postgresError(error, `create the publication "${name}"`)
   }
@@ -58,9 +68,13 @@ export async function createPublication(client: pg.Client, name: string, tables:
 export async function requireSlot(client: pg.Client, name: string, from: bigint): Promise<void> {
   const slot = await readSlot(client, name)
   if (slot === null) {
-    throw new PositionLostError('postgres/slot-missing', `the replication slot "${name}" does not exist any more, so the changes since ${formatLsn(from)} are gone`, {
-      fix: COPY_AGAIN,
-    })
+    throw new PositionLostError(
+      'postgres/slot-missing',
+      `the replication slot "${name}" does not exist any more, so the changes since ${formatLsn(from)} are gone`,
+      {
+        fix: COPY_AGAIN,
+      },
+    )
   }
   refuseLost(name, slot.walStatus)
   if (slot.confirmed !== null && slot.confirmed > from) {
@@ -74,9 +88,13 @@ export async function requireSlot(client: pg.Client, name: string, from: bigint)
 
 export function refuseLost(name: string, walStatus: string | null): void {
   if (walStatus !== 'lost') return
-  throw new PositionLostError('postgres/slot-lost', `the server has removed WAL that the replication slot "${name}" still needed`, {
-    fix: `Drop it with SELECT pg_drop_replication_slot(${literal(name)}), raise max_slot_wal_keep_size, then copy again: remove the checkpoint file of the pipeline and start.`,
-  })
+  throw new PositionLostError(
+    'postgres/slot-lost',
+    `the server has removed WAL that the replication slot "${name}" still needed`,
+    {
+      fix: `Drop it with SELECT pg_drop_replication_slot(${literal(name)}), raise max_slot_wal_keep_size, then copy again: remove the checkpoint file of the pipeline and start.`,
+    },
+  )
 }
 
 const COPY_AGAIN = 'To copy all tables again, remove the checkpoint file of the pipeline and start.'

@@ -78,7 +78,13 @@ export class SnapshotCopy {
       const stored = storedTable(table, types, null, (known[nameOf(table)]?.schema.version ?? 0) + 1)
       this.#tables = { ...this.#tables, [nameOf(table)]: stored }
       await out.write(
-        RecordBatch.ofSchemaChange({ _tag: 'SchemaChange', before: null, table: stored.schema, change: { kind: 'create-table' }, origin: 'snapshot' }),
+        RecordBatch.ofSchemaChange({
+          _tag: 'SchemaChange',
+          before: null,
+          table: stored.schema,
+          change: { kind: 'create-table' },
+          origin: 'snapshot',
+        }),
       )
       await out.write(
         RecordBatch.ofSchemaChange({
@@ -96,8 +102,12 @@ export class SnapshotCopy {
 
   async #copyAll(tables: readonly CatalogTable[], types: PgTypes, snapshot: SlotSnapshot): Promise<void> {
     const { out, workers, pagesPerRange } = this.#request
-    const ranges = tables.flatMap((table) => rangesOf(table, pagesPerRange).map((range) => ({ table, range })))
-    const left = new Map(tables.map((table) => [nameOf(table), ranges.filter((one) => one.table === table).length]))
+    const ranges = tables.flatMap((table) =>
+      rangesOf(table, pagesPerRange).map((range) => ({ table, range })),
+    )
+    const left = new Map(
+      tables.map((table) => [nameOf(table), ranges.filter((one) => one.table === table).length]),
+    )
     const idle: pg.Client[] = []
     const queue = new PQueue({ concurrency: workers })
     try {
@@ -132,7 +142,12 @@ export class SnapshotCopy {
     }
   }
 
-  async #copyRange(client: pg.Client, table: CatalogTable, range: string | null, types: PgTypes): Promise<void> {
+  async #copyRange(
+    client: pg.Client,
+    table: CatalogTable,
+    range: string | null,
+    types: PgTypes,
+  ): Promise<void> {
     const name = nameOf(table)
     const stored = this.#tables[name]!
     const decoder = new CopyDecoder(stored.schema, conversions(stored, types), this.#request.snapshot.lsn)
@@ -145,7 +160,8 @@ export class SnapshotCopy {
     }
     const reader = new WireReader(client, decoder, counting)
     // A copy that nobody wants any more is cut off with its connection: there is nothing to keep.
-    const abort = (): void => (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy()
+    const abort = (): void =>
+      (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy()
     out.signal.addEventListener('abort', abort, { once: true })
     try {
       if (out.signal.aborted) return
@@ -193,9 +209,13 @@ async function lockTables(client: pg.Client, tables: readonly CatalogTable[]): P
      WHERE t.file <> 0 AND pg_relation_filenode(t.oid)::int8 IS DISTINCT FROM t.file`,
   )
   if (moved.rows.length > 0) {
-    throw new ConnectionError('postgres/table-rewritten', 'a table was rewritten while the copy was being prepared', {
-      fix: 'Nothing to do: the copy starts again.',
-    })
+    throw new ConnectionError(
+      'postgres/table-rewritten',
+      'a table was rewritten while the copy was being prepared',
+      {
+        fix: 'Nothing to do: the copy starts again.',
+      },
+    )
   }
 }
 
@@ -203,10 +223,14 @@ async function lockTables(client: pg.Client, tables: readonly CatalogTable[]): P
 function copyError(error: unknown, doing: string): CoreError {
   const code = error instanceof Error && 'code' in error ? error.code : null
   if (code !== '42703' && code !== '42P01') return postgresError(error, doing)
-  return new ConnectionError('postgres/table-changed', `cannot ${doing}: its schema was changed while the copy was being prepared`, {
-    fix: 'Nothing to do: the copy starts again.',
-    cause: error,
-  })
+  return new ConnectionError(
+    'postgres/table-changed',
+    `cannot ${doing}: its schema was changed while the copy was being prepared`,
+    {
+      fix: 'Nothing to do: the copy starts again.',
+      cause: error,
+    },
+  )
 }
 
 /** WHERE clauses that together cover the table; null is the whole table. */
@@ -222,9 +246,12 @@ function rangesOf(table: CatalogTable, pagesPerRange: number): readonly (string 
 }
 
 function copyStatement(table: CatalogTable, range: string | null): string {
-  if (table.columns.length === 0) throw new InternalError('postgres/no-columns', `the table ${nameOf(table)} has no columns`)
+  if (table.columns.length === 0)
+    throw new InternalError('postgres/no-columns', `the table ${nameOf(table)} has no columns`)
   const columns = table.columns.map((column) => identifier(column.name)).join(', ')
-  const conditions = [range, table.rowFilter].filter((condition) => condition !== null).map((condition) => `(${condition})`)
+  const conditions = [range, table.rowFilter]
+    .filter((condition) => condition !== null)
+    .map((condition) => `(${condition})`)
   const where = conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`
   // ONLY: rows of children by inheritance are published under the child's name.
   const only = table.partitioned ? '' : 'ONLY '

@@ -12,13 +12,30 @@ import {
 } from '../../../core/source.ts'
 import type { TableSchema } from '../../../core/table.ts'
 import { CatchUp } from './catch-up.ts'
-import { type CatalogTable, readPublication, readServer, readSlot, readTables, readTypes, type Server, storedTable } from './catalog.ts'
+import {
+  type CatalogTable,
+  readPublication,
+  readServer,
+  readSlot,
+  readTables,
+  readTypes,
+  type Server,
+  storedTable,
+} from './catalog.ts'
 import { CatalogWatch } from './catalog-watch.ts'
 import { check } from './check.ts'
 import type { PostgresConfig } from './config.ts'
 import { postgresError } from './errors.ts'
 import { Follower } from './follower.ts'
-import { copyStep, formatLsn, halves, parseLsn, readResume, type StoredTable, streamPosition } from './position.ts'
+import {
+  copyStep,
+  formatLsn,
+  halves,
+  parseLsn,
+  readResume,
+  type StoredTable,
+  streamPosition,
+} from './position.ts'
 import { openClient } from './session.ts'
 import { createPublication, createSlot, refuseLost, requireSlot } from './slot.ts'
 import { SnapshotCopy } from './snapshot.ts'
@@ -84,7 +101,11 @@ export class PostgresSource extends Source {
     const { sql, server, context } = this.#require()
     const { publication } = this.#names(context)
     const exists = (await readPublication(sql, publication)) !== null
-    const query = { publication: exists ? publication : null, selection: context.tables, serverVersion: server.version }
+    const query = {
+      publication: exists ? publication : null,
+      selection: context.tables,
+      serverVersion: server.version,
+    }
     const types = await readTypes(sql)
     return (await readTables(sql, query)).map((table) => storedTable(table, types, null).schema)
   }
@@ -110,7 +131,13 @@ export class PostgresSource extends Source {
       this.#durable = lsn
       for (const stored of Object.values(tables)) {
         await writer.write(
-          RecordBatch.ofSchemaChange({ _tag: 'SchemaChange', before: null, table: stored.schema, change: { kind: 'create-table' }, origin: 'stream' }),
+          RecordBatch.ofSchemaChange({
+            _tag: 'SchemaChange',
+            before: null,
+            table: stored.schema,
+            change: { kind: 'create-table' },
+            origin: 'stream',
+          }),
         )
       }
     }
@@ -166,14 +193,19 @@ export class PostgresSource extends Source {
     const { slot, publication } = this.#names(context)
     try {
       if ((await readSlot(sql, slot)) !== null) await sql.query('SELECT pg_drop_replication_slot($1)', [slot])
-      if (this.#config.publication === undefined) await sql.query(`DROP PUBLICATION IF EXISTS "${publication}"`)
+      if (this.#config.publication === undefined)
+        await sql.query(`DROP PUBLICATION IF EXISTS "${publication}"`)
     } catch (error) {
       throw postgresError(error, 'remove the replication slot and the publication')
     }
   }
 
   /** Copies what is not copied yet; at the first start that is everything, and gives the LSN to stream from. */
-  async #copyTables(out: BatchWriter, lsn: bigint | null, known: Tables): Promise<{ lsn: bigint; tables: Tables }> {
+  async #copyTables(
+    out: BatchWriter,
+    lsn: bigint | null,
+    known: Tables,
+  ): Promise<{ lsn: bigint; tables: Tables }> {
     const { context, sql, server, system } = this.#require()
     const { slot, publication } = this.#names(context)
     const replication = await this.#open(context, true)
@@ -184,7 +216,10 @@ export class PostgresSource extends Source {
       // A slot's snapshot is to be had only when the slot is made: with an existing one, a temporary slot gives it.
       const temporary = (await readSlot(sql, slot)) !== null
       const name = temporary ? `${slot.slice(0, 50)}_copy_${process.pid}` : slot
-      const snapshot = await createSlot(replication, name, { temporary, lockTimeoutMs: this.#config.lockTimeout })
+      const snapshot = await createSlot(replication, name, {
+        temporary,
+        lockTimeoutMs: this.#config.lockTimeout,
+      })
       const streamFrom = lsn ?? snapshot.lsn
       context.log.info('copy started', { snapshot: formatLsn(snapshot.lsn), slot })
       this.#copy = new SnapshotCopy({
@@ -205,7 +240,10 @@ export class PostgresSource extends Source {
       })
       const tables = await this.#copy.run()
       if (!out.signal.aborted) {
-        context.log.info('copy finished', { rows: this.#copy.progress.rowsCopied, tables: this.#copy.progress.tablesDone })
+        context.log.info('copy finished', {
+          rows: this.#copy.progress.rowsCopied,
+          tables: this.#copy.progress.tablesDone,
+        })
       }
       return { lsn: streamFrom, tables }
     } catch (error) {
@@ -222,9 +260,22 @@ export class PostgresSource extends Source {
     const { context, sql, server, system } = this.#require()
     const { slot, publication } = this.#names(context)
     const types = await readTypes(sql)
-    const request = { sql, publication, selection: context.tables, serverVersion: server.version, system, from, tables, types, out }
+    const request = {
+      sql,
+      publication,
+      selection: context.tables,
+      serverVersion: server.version,
+      system,
+      from,
+      tables,
+      types,
+      out,
+    }
     const follower = new Follower(request)
-    const reached = (): { lsn: bigint; tables: Tables } => ({ lsn: follower.reached, tables: follower.tables })
+    const reached = (): { lsn: bigint; tables: Tables } => ({
+      lsn: follower.reached,
+      tables: follower.tables,
+    })
     if (this.#config.catchUp === 'auto') await this.#catchUp(follower, out, from)
     if (out.signal.aborted || follower.copyNeeded) return reached()
     const stream = new ReplicationStream({
@@ -307,7 +358,11 @@ export class PostgresSource extends Source {
     const { context, sql, server } = this.#require()
     const { publication } = this.#names(context)
     if ((await readPublication(sql, publication)) !== null) return
-    const tables = await readTables(sql, { publication: null, selection: context.tables, serverVersion: server.version })
+    const tables = await readTables(sql, {
+      publication: null,
+      selection: context.tables,
+      serverVersion: server.version,
+    })
     await createPublication(sql, publication, tables)
     context.log.info('publication created', { publication, tables: tables.length })
   }
@@ -315,9 +370,13 @@ export class PostgresSource extends Source {
   /** PostgreSQL 18 streams nothing, silently, when the publication is missing. */
   async #requirePublication(publication: string): Promise<void> {
     if ((await readPublication(this.#require().sql, publication)) !== null) return
-    throw new PositionLostError('postgres/publication-missing', `the publication "${publication}" does not exist any more, so changes may be missing from the log`, {
-      fix: 'To copy all tables again, remove the checkpoint file of the pipeline and start.',
-    })
+    throw new PositionLostError(
+      'postgres/publication-missing',
+      `the publication "${publication}" does not exist any more, so changes may be missing from the log`,
+      {
+        fix: 'To copy all tables again, remove the checkpoint file of the pipeline and start.',
+      },
+    )
   }
 
   async #systemIdentifier(context: SourceContext): Promise<string> {
@@ -358,7 +417,8 @@ export class PostgresSource extends Source {
   }
 
   #require(): Connected {
-    if (this.#connected === null) throw new NotConnectedError('postgres/not-connected', 'the source is not connected')
+    if (this.#connected === null)
+      throw new NotConnectedError('postgres/not-connected', 'the source is not connected')
     return this.#connected
   }
 }
@@ -368,7 +428,11 @@ function applicationName(context: SourceContext): string {
 }
 
 function otherCluster(): CoreError {
-  return new PositionLostError('postgres/other-cluster', 'the server is another cluster than the one that the stored position belongs to', {
-    fix: 'Check the address; after a restore or a migration copy all tables again: remove the checkpoint file of the pipeline and start.',
-  })
+  return new PositionLostError(
+    'postgres/other-cluster',
+    'the server is another cluster than the one that the stored position belongs to',
+    {
+      fix: 'Check the address; after a restore or a migration copy all tables again: remove the checkpoint file of the pipeline and start.',
+    },
+  )
 }

@@ -15,7 +15,8 @@ import { Feedback } from './feedback.ts'
 import type { Follower } from './follower.ts'
 import { formatLsn } from './position.ts'
 import { clientConfig } from './session.ts'
-import { type FrameConsumer, Stop, WireReader } from './wire.ts'
+import { type FrameConsumer, Stop } from './frames.ts'
+import { WireReader } from './wire.ts'
 
 const XLOG_DATA = 0x77
 const KEEPALIVE = 0x6b
@@ -75,7 +76,11 @@ export class ReplicationStream implements FrameConsumer {
     const failed = new Promise<never>((_, reject) => this.#service.on('error', reject))
     failed.catch(() => {})
     out.signal.addEventListener('abort', this.#finish, { once: true })
-    const started = this.#service.subscribe(new ArenaPlugin(this.#request.publication, (client) => this.#start(client)), slot, formatLsn(from))
+    const started = this.#service.subscribe(
+      new ArenaPlugin(this.#request.publication, (client) => this.#start(client)),
+      slot,
+      formatLsn(from),
+    )
     const ended = started.then(() => {
       throw new Error('Connection terminated by the server')
     })
@@ -136,9 +141,13 @@ export class ReplicationStream implements FrameConsumer {
     if (this.#closed || out.signal.aborted) throw new Error('Connection terminated')
     this.#reader = new WireReader(client, this, this.#request.out)
     this.#reader.failure.catch((error: unknown) => this.#failReader(error))
-    const interval = walSenderTimeoutMs === 0 ? 10_000 : Math.min(10_000, Math.max(100, walSenderTimeoutMs / 4))
+    const interval =
+      walSenderTimeoutMs === 0 ? 10_000 : Math.min(10_000, Math.max(100, walSenderTimeoutMs / 4))
     this.#feedback = new Feedback(client, durable, interval, now)
-    this.#timers.push(setInterval(() => this.#beat(), heartbeatMs), setInterval(() => this.#poll(), schemaPollMs))
+    this.#timers.push(
+      setInterval(() => this.#beat(), heartbeatMs),
+      setInterval(() => this.#poll(), schemaPollMs),
+    )
     this.#poll()
   }
 
@@ -187,9 +196,15 @@ export class ReplicationStream implements FrameConsumer {
     if (lsn <= this.#told) return
     this.#told = lsn
     this.#follower.idleAt = lsn
-    const heartbeat = { _tag: 'Heartbeat', position: this.#follower.positionAt(lsn), timeMs: this.#walClockMs } as const
+    const heartbeat = {
+      _tag: 'Heartbeat',
+      position: this.#follower.positionAt(lsn),
+      timeMs: this.#walClockMs,
+    } as const
     // Waiting for room is not needed: a heartbeat holds next to nothing, and the next one waits for this tick.
-    Promise.resolve(this.#request.out.write(RecordBatch.ofHeartbeat(heartbeat))).catch((error: unknown) => this.#failReader(error))
+    Promise.resolve(this.#request.out.write(RecordBatch.ofHeartbeat(heartbeat))).catch((error: unknown) =>
+      this.#failReader(error),
+    )
   }
 }
 
@@ -208,6 +223,8 @@ class ArenaPlugin extends PgoutputPlugin {
     this.#onStart(client)
     // publication_names is a list of identifiers inside a string constant.
     const names = literal(identifier(this.#publication))
-    return client.query(`START_REPLICATION SLOT ${identifier(slot)} LOGICAL ${lsn} (proto_version '1', publication_names ${names})`)
+    return client.query(
+      `START_REPLICATION SLOT ${identifier(slot)} LOGICAL ${lsn} (proto_version '1', publication_names ${names})`,
+    )
   }
 }

@@ -69,7 +69,8 @@ export function columnType(types: PgTypes, oid: number, modifier: number, dimens
   if (type.element !== 0) {
     const of = columnType(types, type.element, modifier, 0)
     // Elements are not converted in place, so the ones that would need it stay text.
-    if (conversionOf(of, baseOid(types, type.element)) === Conversion.money || of.kind === 'other') return { kind: 'other', name: nativeName(types, oid, modifier) }
+    if (conversionOf(of, baseOid(types, type.element)) === Conversion.money || of.kind === 'other')
+      return { kind: 'other', name: nativeName(types, oid, modifier) }
     return { kind: 'array', of, dimensions: Math.max(1, dimensions) }
   }
   if (type.name === 'citext' || type.name === 'xml') return { kind: 'text' }
@@ -118,7 +119,9 @@ function simpleType(oid: number, modifier: number): ColumnType | null {
     case OID.float8:
       return { kind: 'float', bits: 64 }
     case OID.numeric:
-      return modifier < 0 ? { kind: 'decimal', precision: null, scale: null } : { kind: 'decimal', ...numericModifier(modifier) }
+      return modifier < 0
+        ? { kind: 'decimal', precision: null, scale: null }
+        : { kind: 'decimal', ...numericModifier(modifier) }
     case OID.money:
       return { kind: 'decimal', precision: 19, scale: 2 }
     case OID.text:

@@ -7,26 +7,10 @@
  */
 import type { Socket } from 'node:net'
 import type pg from 'pg'
-import type { RecordBatch } from '../../../core/batch.ts'
 import type { Arena } from '../../../core/packed-rows.ts'
 import type { BatchWriter } from '../../../core/source.ts'
 import { BurstMeter } from './burst.ts'
-
-/** Whether decoding goes on after a message. Otherwise `attend` runs first, and `before` decodes the message again. */
-export const Stop = { no: 0, after: 1, before: 2 } as const
-export type Stop = (typeof Stop)[keyof typeof Stop]
-
-/** What decodes the content of CopyData messages. */
-export interface FrameConsumer {
-  /** True when rows were decoded since the last `take`. */
-  readonly hasRows: boolean
-  /** One message, `arena[start..end)`. */
-  copyData(arena: Arena, start: number, end: number): Stop
-  /** Everything decoded since the last call as a batch whose cells lie in `arena`. Called only when `hasRows`. */
-  take(arena: Arena): RecordBatch
-  /** Runs after `copyData` asked for a stop, with everything before handed over; may write batches of its own. */
-  attend(): Promise<void>
-}
+import { type FrameConsumer, Stop } from './frames.ts'
 
 /** Bytes of an arena: so large that the work per batch does not matter, so small that it stays in the CPU's cache. */
 const ARENA_BYTES = 512 * 1024
@@ -61,7 +45,10 @@ export class WireReader {
       this.#fail = reject
     })
     this.failure.catch(() => {})
-    this.#burst = this.#stream.remoteAddress === undefined ? null : new BurstMeter(this.#stream, () => this.#held || this.#stopped)
+    this.#burst =
+      this.#stream.remoteAddress === undefined
+        ? null
+        : new BurstMeter(this.#stream, () => this.#held || this.#stopped)
     this.#stream.removeListener('data', this.#pgListener)
     this.#stream.on('data', this.#onData)
   }
@@ -128,7 +115,8 @@ export class WireReader {
     const arena = this.#arena
     let at = this.#parsed
     while (this.#used - at >= 5) {
-      const end = at + 1 + ((arena[at + 1]! << 24) | (arena[at + 2]! << 16) | (arena[at + 3]! << 8) | arena[at + 4]!)
+      const end =
+        at + 1 + ((arena[at + 1]! << 24) | (arena[at + 2]! << 16) | (arena[at + 3]! << 8) | arena[at + 4]!)
       if (end > this.#used) break
       this.#parsed = end
       if (arena[at] !== COPY_DATA) {
@@ -181,7 +169,9 @@ export class WireReader {
     if (!this.#consumer.hasRows) this.#compact()
     const needed = this.#used + bytes
     if (needed <= this.#arena.length && this.#arena.length <= ARENA_BYTES * 4) return
-    const grown = allocate(needed <= ARENA_BYTES ? ARENA_BYTES : Math.max(needed, Math.min(this.#arena.length * 2, needed * 2)))
+    const grown = allocate(
+      needed <= ARENA_BYTES ? ARENA_BYTES : Math.max(needed, Math.min(this.#arena.length * 2, needed * 2)),
+    )
     this.#arena.copy(grown, 0, 0, this.#used)
     this.#arena = grown
   }

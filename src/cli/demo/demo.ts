@@ -1,0 +1,243 @@
+/** `sluice demo`: the main job on real servers, with a kill in the middle and a comparison of every row at the end. */
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+
+import { CoreError } from '../../core/error.ts'
+import { exitCodes } from '../../runtime/policy.ts'
+import { compareTable, type TableVerdict } from './compare.ts'
+import { Course, Interrupted } from './course.ts'
+import { count, Display, time } from './display.ts'
+import { LagProbe } from './lag.ts'
+import { Load } from './load.ts'
+import { type DemoOptions, demoHelp, readOptions } from './options.ts'
+import { currentRows, PIPELINE, SLOT, writeConfig } from './pipeline-config.ts'
+import { Replicator } from './replicator.ts'
+import { createShop, shopSize, shopTables } from './schema.ts'
+import { openStage, type Stage } from './stage.ts'
+import { addTierColumn } from './transactions.ts'
+import { Watch } from './watch.ts'
+
+const CONNECTIONS = 4
+/** Parts of the time of the load after which these happen. */
+const ALTER_AT = 0.25
+const KILL_AT = 0.5
+/** The replicating process stays away for so long. */
+const AWAY_MS = 500
+/** Without any progress for so long, it will not come. */
+const PATIENCE_MS = 60_000
+
+/** Runs the demo with the arguments after `demo`. Returns the exit code. */
+export async function runDemo(args: readonly string[]): Promise<number> {
+  const options = readOptions(args)
+  if (options === null) {
+    process.stdout.write(`${demoHelp()}\n`)
+    return exitCodes.ok
+  }
+  const display = new Display(options.json)
+  using course = new Course()
+  course.signal.addEventListener('abort', () => {
+    if (course.signal.reason instanceof Interrupted)
+      display.say('Stopping: the servers end, the folder is removed.')
+  })
+  try {
+    return await perform(options, display, course)
+  } catch (error) {
+    const reason: unknown = course.signal.aborted ? course.signal.reason : error
+    if (reason instanceof Interrupted) return reason.exitCode
+    throw reason
+  }
+}
+
+async function perform(options: DemoOptions, display: Display, course: Course): Promise<number> {
+  await using cleanup = new AsyncDisposableStack()
+  display.event('A shop in Postgres, and the same rows in ClickHouse, live.')
+  display.say()
+  display.say('Starting a Postgres and a ClickHouse ...')
+  const stage = await openStage(cleanup)
+  course.signal.throwIfAborted()
+  introduce(stage, display)
+
+  const size = shopSize(options.rows)
+  const filledAt = performance.now()
+  const seeded = await course.unlessEnded(createShop(stage.source, size, course.signal))
+  display.say(
+    `Filled ${shopTables.length} tables with ${count(seeded)} rows in ${time(performance.now() - filledAt)}.`,
+  )
+
+  const config = join(stage.folder, 'shop.yaml')
+  const { url, user, password } = stage.clickhouse
+  await writeConfig(config, { postgres: stage.postgres.url, clickhouse: { url, user, password } })
+  const replicator = cleanup.use(
+    new Replicator({ config, log: join(stage.folder, 'sluice.log'), onFailure: course.fail }),
+  )
+  const load = cleanup.use(
+    new Load({ url: stage.postgres.url, size, connections: CONNECTIONS, onFailure: course.fail }),
+  )
+  const probe = cleanup.use(
+    new LagProbe({
+      postgres: stage.postgres.url,
+      clickhouse: stage.target,
+      target: `${PIPELINE}.pulse`,
+      onFailure: course.fail,
+    }),
+  )
+  const watch = new Watch({ display, course, replicator, load, probe })
+
+  replicator.start()
+  display.event(`Started: sluice run ${config} (pid ${replicator.pid})`)
+  display.say(`It copies what is there, while ${CONNECTIONS} connections already change it:`)
+  const startedAt = performance.now()
+  await load.start()
+  await watch.until(() => replicator.isStreaming)
+  display.say(`Copied ${count(replicator.rowsCopied)} rows. From here on every change follows:`)
+
+  await probe.start()
+  const kills = await disturb(options, { watch, load, replicator, display })
+  await load.stop()
+  const stoppedAt = performance.now()
+  display.event(
+    `The load has stopped: ${count(load.changes)} changes in ${count(load.transactions)} transactions.`,
+  )
+  await caughtUp(stage, watch)
+  const seconds = (performance.now() - startedAt) / 1000
+  display.say(`ClickHouse had everything ${time(performance.now() - stoppedAt)} later.`)
+  await probe.stop()
+
+  display.say()
+  display.say('Comparing every row of both sides, by key and value:')
+  const tables = await compareAll(stage, display, course)
+  const isEqual = tables.every((table) => table.equal)
+  const lagMs = probe.percentiles()
+  const changesPerSecond = Math.round(load.changes / seconds)
+  display.say()
+  conclude(display, tables, kills)
+  display.say(
+    `${count(replicator.rowsCopied)} rows copied, ${count(load.changes)} changes (${count(changesPerSecond)} per second).`,
+  )
+  if (lagMs !== null) {
+    display.say(
+      `From commit in Postgres to visible in ClickHouse: ${time(lagMs.p50)} (median), ${time(lagMs.p99)} (99 of 100), the kill included.`,
+    )
+  }
+  if (options.json) {
+    display.result({
+      rowsCopied: replicator.rowsCopied,
+      changes: load.changes,
+      changesPerSecond,
+      lagMs,
+      kills,
+      tables: tables.map(({ table, rows, equal }) => ({ table, rows, equal })),
+      equal: isEqual,
+    })
+  }
+  if (options.keep) await stay(stage, config, display, course)
+  await replicator.stop()
+  return isEqual ? exitCodes.ok : exitCodes.differs
+}
+
+function introduce({ postgres, clickhouse, folder, versions }: Stage, display: Display): void {
+  const line = (name: string, version: string, port: number, pid: number): string =>
+    `  ${name.padEnd(12)}${version.padEnd(12)} 127.0.0.1:${port}   pid ${pid}`
+  display.say(line('Postgres', versions.postgres, postgres.port, postgres.pid))
+  display.say(line('ClickHouse', versions.clickhouse, clickhouse.port, clickhouse.pid))
+  display.say(`  ${'folder'.padEnd(12)}${folder} (removed at the end)`)
+  display.say()
+}
+
+interface Running {
+  readonly watch: Watch
+  readonly load: Load
+  readonly replicator: Replicator
+  readonly display: Display
+}
+
+/** The time of the load: a new column under way, and a kill. Returns the number of kills. */
+async function disturb(options: DemoOptions, { watch, load, replicator, display }: Running): Promise<number> {
+  const totalMs = options.seconds * 1000
+  await watch.for(totalMs * ALTER_AT)
+  await load.addColumn()
+  display.event(`A new column, while the load goes on: ${addTierColumn}`)
+  await watch.for(totalMs * (KILL_AT - ALTER_AT))
+  const { pid } = replicator
+  await replicator.kill()
+  display.event(`Killed the replicating process (SIGKILL, pid ${pid}). The load goes on.`)
+  await watch.for(AWAY_MS)
+  replicator.start()
+  display.event(`Started it again (pid ${replicator.pid}): it goes on where its checkpoint says.`)
+  await watch.for(Math.max(0, totalMs * (1 - KILL_AT) - AWAY_MS))
+  return 1
+}
+
+/**
+ * Waits until the slot is confirmed up to the end that the log has now. The source confirms only what every sink has
+ * made durable and the checkpoint store holds.
+ */
+async function caughtUp({ source }: Stage, watch: Watch): Promise<void> {
+  const end = await source.query<{ lsn: string }>('SELECT pg_current_wal_insert_lsn()::text AS lsn')
+  let confirmed: string | null = null
+  let movedAt = performance.now()
+  await watch.until(async () => {
+    const { rows } = await source.query<{ lsn: string | null; done: boolean | null }>(
+      `SELECT confirmed_flush_lsn::text AS lsn, confirmed_flush_lsn >= $1::pg_lsn AS done
+       FROM pg_replication_slots WHERE slot_name = $2`,
+      [end.rows[0]!.lsn, SLOT],
+    )
+    const lsn = rows[0]?.lsn ?? null
+    const nowMs = performance.now()
+    if (lsn !== confirmed) movedAt = nowMs
+    confirmed = lsn
+    if (rows[0]?.done !== true && nowMs - movedAt > PATIENCE_MS) throw notCaughtUp()
+    return rows[0]?.done === true
+  })
+}
+
+function notCaughtUp(): CoreError {
+  const message = `the replicating process has made no progress for ${PATIENCE_MS / 1000} s`
+  return new CoreError('demo/not-caught-up', message, {
+    fix: 'Run it again on a machine with less to do; if it stays, please report it.',
+  })
+}
+
+async function compareAll(stage: Stage, display: Display, course: Course): Promise<readonly TableVerdict[]> {
+  const verdicts: TableVerdict[] = []
+  for (const table of shopTables) {
+    const pair = { schema: 'public', table, database: PIPELINE, view: currentRows(table) }
+    const verdict = await course.unlessEnded(compareTable(stage.source, stage.target, pair, course.signal))
+    display.verdict(verdict)
+    verdicts.push(verdict)
+  }
+  return verdicts
+}
+
+function conclude(display: Display, tables: readonly TableVerdict[], kills: number): void {
+  const rows = tables.reduce((sum, table) => sum + table.rows, 0)
+  const wrong = tables.filter((table) => !table.equal)
+  const after = `after ${kills === 1 ? 'a kill' : `${kills} kills`}, a schema change and all of the load`
+  if (wrong.length === 0) {
+    display.conclusion(
+      true,
+      `EQUAL: all ${count(rows)} rows of ${tables.length} tables are the same, ${after}.`,
+    )
+  } else {
+    display.conclusion(false, `NOT EQUAL: ${wrong.map(({ table }) => table).join(', ')}. Please report this.`)
+  }
+}
+
+/** Leaves everything running until Ctrl-C. */
+async function stay(stage: Stage, config: string, display: Display, course: Course): Promise<void> {
+  const { url, user, password } = stage.clickhouse
+  const query = `SELECT * FROM ${currentRows('customers')} LIMIT 3 FORMAT Vertical`
+  display.say()
+  display.event('Everything still runs; what you change in Postgres shows up in ClickHouse:')
+  display.say(`  Postgres     psql '${stage.postgres.url}'`)
+  display.say(
+    `  ClickHouse   curl '${url}/?user=${user}&password=${password}&database=${PIPELINE}' -d '${query}'`,
+  )
+  display.say(`  config       ${config}`)
+  display.say(`  log          ${join(stage.folder, 'sluice.log')}`)
+  display.say(`Ctrl-C (or: kill ${process.pid}) stops everything and removes the folder.`)
+  // A timer keeps the process alive; the signal alone would not.
+  const day = 24 * 60 * 60 * 1000
+  while (!course.signal.aborted) await delay(day, null, { signal: course.signal }).catch(() => {})
+  if (!(course.signal.reason instanceof Interrupted)) throw course.signal.reason
+}

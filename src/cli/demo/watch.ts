@@ -1,0 +1,76 @@
+/** Lets time pass, and shows meanwhile what happens. */
+import { setTimeout as delay } from 'node:timers/promises'
+
+import type { Course } from './course.ts'
+import type { Display } from './display.ts'
+import type { LagProbe } from './lag.ts'
+import type { Load } from './load.ts'
+import type { Replicator } from './replicator.ts'
+
+export interface Watched {
+  readonly display: Display
+  readonly course: Course
+  readonly replicator: Replicator
+  readonly load: Load
+  readonly probe: LagProbe
+}
+
+interface Sample {
+  readonly atMs: number
+  readonly committed: number
+  readonly replicated: number
+}
+
+const LOOK_EVERY_MS = 50
+const SHOW_EVERY_MS = 500
+/** Rates are over this time: the status of the replicating process comes once a second. */
+const RATE_MS = 2_000
+
+export class Watch {
+  readonly #watched: Watched
+  readonly #startMs = performance.now()
+  #samples: Sample[] = []
+  #shownMs = 0
+
+  constructor(watched: Watched) {
+    this.#watched = watched
+  }
+
+  async for(ms: number): Promise<void> {
+    const endMs = performance.now() + ms
+    await this.until(() => performance.now() >= endMs)
+  }
+
+  /** Until it is true, or until the demo ends: then it throws why. */
+  async until(isTrue: () => boolean | Promise<boolean>): Promise<void> {
+    const { course } = this.#watched
+    while (!(await course.unlessEnded(Promise.resolve(isTrue())))) {
+      this.#show()
+      await course.unlessEnded(delay(LOOK_EVERY_MS))
+    }
+  }
+
+  #show(): void {
+    const { display, replicator, load, probe } = this.#watched
+    const atMs = performance.now()
+    if (atMs - this.#shownMs < SHOW_EVERY_MS) return
+    this.#shownMs = atMs
+    this.#samples.push({ atMs, committed: load.changes, replicated: replicator.changes })
+    while (this.#samples.length > 2 && this.#samples[1]!.atMs < atMs - RATE_MS) this.#samples.shift()
+    const { status } = replicator
+    display.live({
+      seconds: (atMs - this.#startMs) / 1000,
+      phase: status?.phase ?? 'not replicating',
+      copy: replicator.isStreaming ? null : (status?.copy ?? null),
+      committedPerSecond: this.#rate((sample) => sample.committed),
+      replicatedPerSecond: this.#rate((sample) => sample.replicated),
+      lagMs: probe.nowMs,
+    })
+  }
+
+  #rate(of: (sample: Sample) => number): number {
+    const first = this.#samples[0]!
+    const last = this.#samples.at(-1)!
+    return last === first ? 0 : Math.max(0, ((of(last) - of(first)) * 1000) / (last.atMs - first.atMs))
+  }
+}

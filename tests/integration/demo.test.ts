@@ -1,0 +1,270 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
+import pg from 'pg'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+import { compareTable, type TableVerdict } from '../../src/cli/demo/compare.ts'
+import { testClickHouse, type TestClickHouse, clickHouseCommand } from '../support/clickhouse.ts'
+import { testPostgres, type TestPostgres } from '../support/postgres.ts'
+import { waitFor } from '../support/wait-for.ts'
+
+const small = ['--seconds', '4', '--rows', '5000', '--json']
+
+describe('sluice demo', () => {
+  it('replicates under load, survives a kill, finds both sides equal and leaves nothing behind', async () => {
+    const demo = startDemo(...small)
+    expect(await demo.ended).toBe(0)
+    const result = JSON.parse(demo.stdout().trimEnd().split('\n').at(-1)!) as Record<string, unknown>
+    expect(result).toEqual({
+      rowsCopied: expect.toSatisfy((rows: number) => rows >= 5000),
+      changes: expect.toSatisfy((changes: number) => changes > 1000),
+      changesPerSecond: expect.toSatisfy((rate: number) => rate > 0),
+      lagMs: { p50: expect.any(Number), p99: expect.any(Number) },
+      kills: 1,
+      tables: expect.arrayContaining([{ table: 'public.documents', rows: expect.any(Number), equal: true }]),
+      equal: true,
+    })
+    expect(demo.stderr()).toMatch(/Killed the replicating process \(SIGKILL, pid \d+\)/)
+    expect(demo.stderr()).toMatch(/EQUAL: all [\d,]+ rows of 8 tables/)
+    expectNothingLeft(demo)
+  })
+
+  it('finds a row that the sink has lost, and ends with exit code 4', async () => {
+    const demo = startDemo(...small)
+    await demo.says(/From here on every change follows/)
+    const port = /ClickHouse +\S+ +127\.0\.0\.1:(\d+)/.exec(demo.stderr())![1]!
+    // The load never touches this table.
+    await clickHouseCommand(`http://127.0.0.1:${port}`, `DELETE FROM shop.currencies WHERE code = 'EUR'`)
+    expect(await demo.ended).toBe(4)
+    const result = JSON.parse(demo.stdout()) as {
+      readonly equal: boolean
+      readonly tables: readonly object[]
+    }
+    expect(result.equal).toBe(false)
+    expect(result.tables).toContainEqual({ table: 'public.currencies', rows: 4, equal: false })
+    expect(demo.stderr()).toContain('rows: 1 missing in ClickHouse\n    missing: code=EUR\n')
+    expectNothingLeft(demo)
+  })
+
+  it.each([
+    ['SIGINT', /every change follows/, 130],
+    ['SIGTERM', /Starting a Postgres/, 143],
+  ] as const)('leaves nothing behind after %s when it has said %s', async (signal, words, code) => {
+    const demo = startDemo(...small)
+    await demo.says(words)
+    // The folder may not have a name yet: whatever it gets, it is removed.
+    const foldersBefore = demo.folder()
+    demo.child.kill(signal)
+    expect(await demo.ended).toBe(code)
+    expect(demo.stdout()).toBe('')
+    if (foldersBefore !== null) expectNothingLeft(demo)
+    expect(demoProcesses(demo.child.pid!)).toEqual([])
+  })
+
+  it('ends with exit code 3 when the package of a server is missing', async () => {
+    const hook = `import { registerHooks } from 'node:module'
+      registerHooks({ resolve(name, context, next) {
+        if (name.startsWith('chdb')) throw new Error('not here')
+        return next(name, context)
+      } })`
+    const demo = startDemo(...small, {
+      nodeArgs: ['--import', `data:text/javascript,${encodeURIComponent(hook)}`],
+    })
+    expect(await demo.ended).toBe(3)
+    expect(demo.stderr()).toMatch(
+      /The ClickHouse library is not installed for .*\n {2}fix: Install it with `npm/,
+    )
+  })
+
+  it.each([
+    [['--second', '5'], 'unknown option --second, did you mean --seconds?'],
+    [['--rows', 'many'], '--rows must be a whole number from 1000 to 100000000'],
+    [['--rows'], '--rows needs a value'],
+    [['--keep=1'], '--keep takes no value'],
+    [['fast'], 'demo does not take "fast"'],
+  ])('answers %j with exit code 2 and what is right', async (args, message) => {
+    const demo = startDemo(...args)
+    expect(await demo.ended).toBe(2)
+    expect(demo.stderr().split('\n')[0]).toBe(`error: ${message}`)
+  })
+
+  it('has help', async () => {
+    const demo = startDemo('--help')
+    expect(await demo.ended).toBe(0)
+    expect(demo.stdout()).toMatch(/--seconds <n> .*\n.*--rows <n>/)
+  })
+})
+
+describe('the comparison of two tables', () => {
+  let postgres: TestPostgres
+  let clickhouse: TestClickHouse
+  let source: pg.Client
+  beforeAll(async () => {
+    postgres = await testPostgres('compare')
+    clickhouse = await testClickHouse('compare')
+    source = new pg.Client({ connectionString: postgres.url })
+    await source.connect()
+  })
+  afterAll(async () => {
+    await source?.end()
+    await clickhouse?.[Symbol.asyncDispose]()
+    await postgres?.[Symbol.asyncDispose]()
+  })
+
+  const compare = (table: string): Promise<TableVerdict> =>
+    compareTable(source, clickhouse.client, {
+      schema: 'public',
+      table,
+      database: clickhouse.database,
+      view: table,
+    })
+
+  it('takes the same values of every type for equal', async () => {
+    await postgres.sql(`
+      CREATE TYPE colour AS ENUM ('red', 'blue');
+      CREATE TABLE typed (
+        id bigint PRIMARY KEY, b boolean, i2 smallint, i4 integer, n numeric(10,3), n0 numeric, f4 real,
+        f8 double precision, t text, u uuid, by bytea, d date, ts timestamp(3), tz timestamptz, ti time, iv interval,
+        j jsonb, e colour, a int[] NOT NULL, ta text[] NOT NULL, na int[]
+      );
+      INSERT INTO typed VALUES
+        (1, true, -32768, 2147483647, -0.500, 1.50, -1.5, 'NaN', 'zoë "x"', '61f0c404-5cb3-11e7-907b-a6006ad3dba0',
+         '\\x00ff', '1950-01-02', '2024-01-02 03:04:05.678', '2024-01-02 03:04:05.678901+01', '08:09:10.5', '1 year 3 days',
+         '{"a": [1, null]}', 'blue', '{1,NULL,-3}', ARRAY['a,b', NULL, ''], '{1,2}'),
+        (2, NULL, NULL, NULL, NULL, NULL, NULL, '-0', '', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, '{}', '{}', NULL)`)
+    await clickhouse.command(`
+      CREATE TABLE typed (
+        id Int64, b Nullable(Bool), i2 Nullable(Int16), i4 Nullable(Int32), n Nullable(Decimal(10, 3)),
+        n0 Nullable(String), f4 Nullable(Float32), f8 Nullable(Float64), t Nullable(String), u Nullable(UUID),
+        by Nullable(String), d Nullable(Date32), ts Nullable(DateTime64(3, 'UTC')), tz Nullable(DateTime64(6, 'UTC')),
+        ti Nullable(String), iv Nullable(String), j Nullable(String), e LowCardinality(Nullable(String)),
+        a Array(Nullable(Int32)), ta Array(Nullable(String)), na Nullable(String)
+      ) ORDER BY id`)
+    await clickhouse.command(`
+      INSERT INTO typed VALUES
+        (1, true, -32768, 2147483647, -0.5, '1.50', -1.5, nan, 'zoë "x"', '61f0c404-5cb3-11e7-907b-a6006ad3dba0',
+         unhex('00ff'), '1950-01-02', '2024-01-02 03:04:05.678', '2024-01-02 02:04:05.678901', '08:09:10.5', 'P1Y3D',
+         '{"a": [1, null]}', 'blue', [1, NULL, -3], ['a,b', NULL, ''], '{1,2}'),
+        (2, NULL, NULL, NULL, NULL, NULL, NULL, -0., '', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, [], [], NULL)`)
+    expect(await compare('typed')).toEqual({
+      table: 'public.typed',
+      equal: true,
+      rows: 2,
+      missing: 0,
+      unexpected: 0,
+      different: 0,
+      columns: [],
+      examples: [],
+    })
+  })
+
+  it('finds every row that is missing, unexpected or different, and the columns that differ', async () => {
+    await postgres.sql(`
+      CREATE TABLE pairs (k text, n int, v text, w numeric(8,2), PRIMARY KEY (k, n));
+      INSERT INTO pairs SELECT 'ключ 𝒳 ' || i % 7, i, 'v' || i, i FROM generate_series(1, 25000) i`)
+    await clickhouse.command(
+      'CREATE TABLE pairs (k String, n Int32, v Nullable(String), w Nullable(Decimal(8, 2))) ORDER BY n',
+    )
+    await clickhouse.command(
+      `INSERT INTO pairs SELECT concat('ключ 𝒳 ', toString(number % 7)), number, concat('v', toString(number)), number
+       FROM numbers(1, 25000)`,
+    )
+    expect(await compare('pairs')).toMatchObject({ equal: true, rows: 25_000 })
+    await clickhouse.command('DELETE FROM pairs WHERE n = 700')
+    await clickhouse.command(`INSERT INTO pairs VALUES ('z', 1, NULL, NULL)`)
+    await clickhouse.command(
+      `ALTER TABLE pairs UPDATE v = NULL, w = 0 WHERE n = 14 SETTINGS mutations_sync = 1`,
+    )
+    expect(await compare('pairs')).toEqual({
+      table: 'public.pairs',
+      equal: false,
+      rows: 25_000,
+      missing: 1,
+      unexpected: 1,
+      different: 1,
+      columns: [],
+      examples: [
+        { kind: 'unexpected', key: 'k=z, n=1', columns: [] },
+        { kind: 'different', key: 'k=ключ 𝒳 0, n=14', columns: ['v', 'w'] },
+        { kind: 'missing', key: 'k=ключ 𝒳 0, n=700', columns: [] },
+      ],
+    })
+  })
+
+  it('finds a row that is there twice', async () => {
+    await postgres.sql('CREATE TABLE twice (id int PRIMARY KEY); INSERT INTO twice VALUES (1), (2)')
+    await clickhouse.command('CREATE TABLE twice (id Int32) ORDER BY id')
+    await clickhouse.command('INSERT INTO twice VALUES (1), (1), (2)')
+    expect(await compare('twice')).toMatchObject({ equal: false, unexpected: 1, missing: 0 })
+  })
+
+  it('does not take other types, columns or a missing table for equal', async () => {
+    await postgres.sql('CREATE TABLE shape (id int PRIMARY KEY, price numeric(10,2), gone text)')
+    await clickhouse.command('CREATE TABLE shape (id Int32, price Float64, extra String) ORDER BY id')
+    expect(await compare('shape')).toMatchObject({
+      equal: false,
+      columns: [
+        'column price is Float64 instead of Decimal(10, 2)',
+        'column gone is missing',
+        'column extra is not in the source',
+      ],
+    })
+    await postgres.sql('CREATE TABLE nowhere (id int PRIMARY KEY)')
+    expect(await compare('nowhere')).toMatchObject({
+      equal: false,
+      columns: [`ClickHouse has no ${clickhouse.database}.nowhere`],
+    })
+  })
+})
+
+interface Demo {
+  readonly child: ChildProcess
+  readonly ended: Promise<number | null>
+  stdout(): string
+  stderr(): string
+  /** Its temporary folder, once it has told. */
+  folder(): string | null
+  says(words: RegExp): Promise<void>
+}
+
+function startDemo(...args: readonly (string | { readonly nodeArgs: readonly string[] })[]): Demo {
+  const given = args.filter((arg) => typeof arg === 'string')
+  const nodeArgs = args.flatMap((arg) => (typeof arg === 'string' ? [] : arg.nodeArgs))
+  const child = spawn(process.execPath, [...nodeArgs, resolve('src/cli/main.ts'), 'demo', ...given])
+  let out = ''
+  let err = ''
+  child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()))
+  child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()))
+  let isOver = false
+  const ended = once(child, 'close').then(([code]) => {
+    isOver = true
+    return code as number | null
+  })
+  return {
+    child,
+    ended,
+    stdout: () => out,
+    stderr: () => err,
+    folder: () => /folder +(\S+)/.exec(err)?.[1] ?? null,
+    says: async (words) => {
+      await waitFor(`the demo says ${words}`, () => isOver || words.test(err), 60_000)
+      if (!words.test(err)) throw new Error(`The demo ended early:\n${err}`)
+    },
+  }
+}
+
+function expectNothingLeft(demo: Demo): void {
+  const folder = demo.folder()
+  expect(folder).toMatch(/sluice-demo-/)
+  expect(existsSync(folder!)).toBe(false)
+  const table = execFileSync('ps', ['-A', '-o', 'args='], { encoding: 'utf8' })
+  expect(table.split('\n').filter((line) => line.includes(folder!))).toEqual([])
+}
+
+/** Processes that a demo has started, as far as they still are its children. */
+function demoProcesses(pid: number): readonly string[] {
+  const table = execFileSync('ps', ['-A', '-o', 'ppid=,pid=,args='], { encoding: 'utf8' })
+  return table.split('\n').filter((line) => line.trim().split(/\s+/)[0] === String(pid))
+}
