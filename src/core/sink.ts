@@ -9,7 +9,10 @@ export type SinkContext = ConnectorContext
 
 /** How a sink makes the replay after a crash harmless. */
 export type ReplayProtection =
-  /** Position and rows are written in one transaction; `connect` returns the position. */
+  /**
+   * Position and rows are written in one transaction, heartbeats included; `connect` returns the position. A schema
+   * change of origin `snapshot` begins a new copy: forget the position with it.
+   */
   | 'transactional-position'
   /** A row is replaced by key and version. */
   | 'idempotent-upsert'
@@ -56,14 +59,21 @@ export interface WriteResult {
 export abstract class Sink {
   abstract readonly type: string
   abstract capabilities(): SinkCapabilities
-  /** Every reason why this cannot work, each with its fix. Changes nothing on the server. */
+  /**
+   * Every reason why this cannot work, each with its fix. Changes nothing on the server. May be called on an instance
+   * that is never connected, so `connect` must not need it; `disconnect` follows in any case.
+   */
   abstract validate(context: SinkContext): Promise<readonly Problem[]>
   abstract connect(context: SinkContext): Promise<SinkResume>
   /** Makes the table or brings an existing one of ours up to this schema. Idempotent. */
   abstract createTable(schema: TableSchema): Promise<void>
   /** Applies a schema change, truncate included. Called after a flush; idempotent, as it is repeated at replay. */
   abstract alterTable(before: TableSchema, change: SchemaChange): Promise<'applied' | 'unsupported'>
-  /** Accepts the rows, in order per key. May return before they are durable. */
+  /**
+   * Accepts the rows, in order per key. May return before they are durable. In a replay an update with unchanged cells
+   * may meet a row that is gone, because a later delete was applied before the crash: that is no error, the delete
+   * follows.
+   */
   abstract writeBatch(batch: RecordBatch, context: WriteContext): Promise<WriteResult>
   /** Makes all that was accepted durable. A sink without it is durable when `writeBatch` returns. */
   flush?(context: WriteContext): Promise<WriteResult>

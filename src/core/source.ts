@@ -42,7 +42,10 @@ export interface SnapshotProgress {
 export abstract class Source {
   abstract readonly type: string
   abstract capabilities(): SourceCapabilities
-  /** Every reason why this cannot work, each with its fix. Changes nothing on the server. */
+  /**
+   * Every reason why this cannot work, each with its fix. Changes nothing on the server. May be called on an instance
+   * that is never connected, so `connect` must not need it; `disconnect` follows in any case.
+   */
   abstract validate(context: SourceContext): Promise<readonly Problem[]>
   abstract connect(context: SourceContext): Promise<void>
   /** The selected tables as the server has them now. */

@@ -129,65 +129,78 @@ function headOf(source: Source): Effect.Effect<SourcePosition, CoreError> {
 function stream(run: Run, lease: Lease, opened: Opened): Effect.Effect<AttemptEnd, CoreError> {
   return Effect.gen(function* () {
     const { source, sinks, start } = opened
-    const { limits, log, now, telemetry } = run
+    const { limits, log } = run
     const progress = new Progress(
       sinks.map((sink) => (start === null ? null : sink.held)),
       (position) => {
-        telemetry.durable(position, now())
+        run.telemetry.durable(position, run.now())
         run.backoff.reset()
         saver.wake()
       },
     )
-    const lanes = sinks.map(
-      ({ name, sink, held }, index) =>
-        new Lane({
-          name,
-          sink,
-          bufferBytes: limits.bufferBytes / sinks.length,
-          filter: new ReplayFilter(held, start),
-          backoff: new Backoff(() => limits.retryBudgetMs, run.random),
-          log,
-          now,
-          onDurable: (position) => progress.advance(index, position),
-          onRewind: () => progress.rewind(index, start),
-          onFailure: (error) => telemetry.failed(error, now()),
-        }),
-    )
-    const saver = new Saver({
-      store: run.definition.store,
-      lease,
-      source,
-      sinks: sinks.map((sink) => sink.name),
-      progress,
-      saved: start === null ? null : opened.stored,
-      intervalMs: limits.checkpointIntervalMs,
-      backoff: new Backoff(() => limits.retryBudgetMs, run.random),
-      log,
-      now,
-      onSaved: (position) => (telemetry.saved = position.order),
-    })
-    run.attach({ source, lanes: lanes.map((lane, index) => ({ name: sinks[index]!.name, lane })), progress })
+    const saver = saverOf(run, lease, opened, progress)
+    const lanes = lanesOf(run, opened, progress)
+    run.attach({ source, lanes, progress })
     run.enter(start === null ? 'copying' : 'streaming')
     if (start !== null && run.head !== null && start.order >= run.head.order) run.stop.request('caught-up')
 
-    const read = reading(run, source, lanes, start)
-    const work = Effect.all([read, ...lanes.map((lane) => lane.run())], {
-      concurrency: 'unbounded',
-      discard: true,
-    })
+    const work = [reading(run, source, lanes, start), ...lanes.map((lane) => lane.run())]
     const deadline = Effect.andThen(aborted(run.stop.signal), () => {
       run.enter('draining')
       return Effect.sleep(limits.shutdownDeadlineMs)
     })
+    // Whichever ends first ends the others, and waits for them.
     const end = yield* Effect.raceAllFirst([
-      Effect.as(work, 'drained' as const),
+      Effect.as(Effect.all(work, { concurrency: 'unbounded', discard: true }), 'drained' as const),
       Effect.as(deadline, 'cut' as const),
       saver.loop(),
     ])
     const saved = yield* Effect.timeoutOption(saver.save(), lastSaveMs)
-    if (saved._tag === 'None')
-      log.warn('the last checkpoint could not be saved in time; a restart replays a little more')
-    return saved._tag === 'None' ? 'cut' : end
+    if (saved._tag === 'Some') return end
+    log.warn('the last checkpoint could not be saved in time; a restart replays a little more')
+    return 'cut'
+  })
+}
+
+function lanesOf(run: Run, { sinks, start }: Opened, progress: Progress): readonly Lane[] {
+  const { limits, log, now, random, telemetry } = run
+  return sinks.map(
+    ({ name, sink, held }, index) =>
+      new Lane({
+        name,
+        sink,
+        bufferBytes: limits.bufferBytes / sinks.length,
+        filter: new ReplayFilter(held, start),
+        backoff: new Backoff(() => limits.retryBudgetMs, random),
+        log,
+        now,
+        onDurable: (position) => progress.advance(index, position),
+        onRewind: () => progress.rewind(index, start),
+        onFailure: (error) => telemetry.failed(error, now()),
+      }),
+  )
+}
+
+function saverOf(
+  run: Run,
+  lease: Lease,
+  { source, sinks, start, stored }: Opened,
+  progress: Progress,
+): Saver {
+  const { limits, log, now, random, telemetry } = run
+  return new Saver({
+    store: run.definition.store,
+    lease,
+    source,
+    sinks: sinks.map((sink) => sink.name),
+    progress,
+    // A new copy has positions of its own, which need not be later than what is stored.
+    saved: start === null ? null : stored,
+    intervalMs: limits.checkpointIntervalMs,
+    backoff: new Backoff(() => limits.retryBudgetMs, random),
+    log,
+    now,
+    onSaved: (position) => (telemetry.saved = position.order),
   })
 }
 

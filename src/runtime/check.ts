@@ -6,7 +6,7 @@ import { selectTables } from '../core/selection.ts'
 import type { Sink, SinkCapabilities } from '../core/sink.ts'
 import type { Source, SourceCapabilities } from '../core/source.ts'
 import type { PipelineDefinition } from './definition.ts'
-import { call } from './lift.ts'
+import { call, release } from './lift.ts'
 
 /**
  * Everything that stands in the way of a start, from source, sinks and their combination, at once (law L13). Uses
@@ -50,11 +50,7 @@ export function refuse(problems: readonly Problem[]): Effect.Effect<void, Precon
 }
 
 /** What a source sends and a sink cannot take. */
-export function reconcile(
-  source: SourceCapabilities,
-  name: string,
-  sink: SinkCapabilities,
-): readonly Problem[] {
+function reconcile(source: SourceCapabilities, name: string, sink: SinkCapabilities): readonly Problem[] {
   const problems: Problem[] = []
   const report = (code: string, message: string, fix: string): void => {
     problems.push({ severity: 'error', code: `pipeline/${code}`, message, fix })
@@ -97,8 +93,9 @@ function ask(
   connector: Source | Sink,
   validate: () => Promise<readonly Problem[]>,
 ): Effect.Effect<Result.Result<readonly Problem[], CoreError>> {
-  const release = Effect.ignore(call(() => connector.disconnect()))
-  return Effect.result(Effect.ensuring(call(validate), release))
+  // What could not be asked has said so already.
+  const leave = release(connector, () => {})
+  return Effect.result(Effect.ensuring(call(validate), leave))
 }
 
 function toProblem(error: CoreError): Problem {

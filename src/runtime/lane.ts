@@ -51,6 +51,10 @@ export class Lane {
     this.channel = new Channel(options.bufferBytes)
   }
 
+  get name(): string {
+    return this.#options.name
+  }
+
   /** Failures in a row of the call that is being repeated. */
   get failures(): number {
     return this.#options.backoff.failures
@@ -89,6 +93,8 @@ export class Lane {
 
   /** The next batch; flushes meanwhile when that becomes due. */
   #await(next: Promise<RecordBatch | null>): Effect.Effect<RecordBatch | null, CoreError> {
+    // The channel may fail during the flush, when nobody listens: that must not end the process.
+    next.catch(() => {})
     return Effect.gen({ self: this }, function* () {
       while (this.#pendingSinceMs !== null) {
         const left = this.#flushDueInMs()

@@ -76,21 +76,28 @@ export interface Disconnects {
 }
 
 /**
- * Connects, and disconnects when the scope closes, also after a connect that failed half-way. A disconnect that fails
- * or hangs is reported and otherwise ignored: it deletes nothing, and there is nothing left to save.
+ * Disconnects; `onFailure` gets the error, or null when it takes too long. Neither stops anything: a disconnect deletes
+ * nothing, and there is nothing left to save.
  */
+export function release(
+  resource: Disconnects,
+  onFailure: (error: CoreError | null) => void,
+): Effect.Effect<void> {
+  return Effect.interruptible(call(() => resource.disconnect())).pipe(
+    Effect.timeoutOption(settleDeadlineMs),
+    Effect.map((done) => (done._tag === 'None' ? onFailure(null) : undefined)),
+    Effect.catch((error) => Effect.sync(() => onFailure(error))),
+  )
+}
+
+/** Connects, and disconnects when the scope closes, also after a connect that failed half-way. */
 export function acquire<R extends Disconnects, A>(
   resource: R,
   connect: (resource: R) => Promise<A>,
   onDisconnectFailure: (error: CoreError | null) => void,
 ): Effect.Effect<A, CoreError, Scope.Scope> {
-  const release = Effect.interruptible(call(() => resource.disconnect())).pipe(
-    Effect.timeoutOption(settleDeadlineMs),
-    Effect.tap((done) => Effect.sync(() => done._tag === 'None' && onDisconnectFailure(null))),
-    Effect.catch((error) => Effect.sync(() => onDisconnectFailure(error))),
-  )
   return Effect.andThen(
-    Effect.addFinalizer(() => release),
+    Effect.addFinalizer(() => release(resource, onDisconnectFailure)),
     call(() => connect(resource)),
   )
 }

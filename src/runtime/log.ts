@@ -37,7 +37,8 @@ export function createLogger(options: LogOptions): Logger {
     return (message: string, fields: LogFields = {}): void => {
       const timeMs = now()
       const held = repeats.pass(`${level} ${message}`, timeMs)
-      if (held !== null) write(`${format(timeMs, level, message, held === 0 ? fields : { ...fields, repeated: held })}\n`)
+      if (held !== null)
+        write(`${format(timeMs, level, message, held === 0 ? fields : { ...fields, repeated: held })}\n`)
     }
   }
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }

@@ -33,7 +33,10 @@ export class Pump implements BatchWriter {
       else (others ??= []).push(room)
     }
     if (full === null) return
-    return others === null ? full : Promise.all([full, ...others]).then(() => undefined)
+    const room = others === null ? full : Promise.all([full, ...others]).then(() => undefined)
+    // A source that was broken off may not listen any more: that must not end the process.
+    room.catch(() => {})
+    return room
   }
 
   /** Nothing more comes: lanes work off what they have. */

@@ -22,7 +22,7 @@ import {
 } from './telemetry.ts'
 
 /** The wish to stop, from outside or because the end was reached. The first reason counts. */
-export class StopRequest {
+class StopRequest {
   readonly #controller = new AbortController()
   #reason: PipelineResult['reason'] = 'stopped'
 
@@ -48,7 +48,7 @@ export class StopRequest {
 /** The parts of the attempt under way that the status shows. */
 export interface Running {
   readonly source: Source
-  readonly lanes: readonly { readonly name: string; readonly lane: Lane }[]
+  readonly lanes: readonly Lane[]
   readonly progress: Progress
 }
 
@@ -140,8 +140,8 @@ export class Run {
   #sinkStatus(): readonly SinkStatus[] {
     const running = this.#running
     if (running === null) return this.#sinks
-    return running.lanes.map(({ name, lane }, index) => ({
-      name,
+    return running.lanes.map((lane, index) => ({
+      name: lane.name,
       durable: running.progress.of(index)?.order ?? null,
       queuedBytes: lane.channel.bytes,
       failures: lane.failures,

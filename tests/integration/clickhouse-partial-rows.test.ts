@@ -163,6 +163,31 @@ describe('cells that the log left out because they did not change', () => {
     await sink.disconnect()
   })
 
+  it('takes nothing from a newer row that has the old key by now, at a replay', async () => {
+    const schema = documents()
+    const keyChange = transaction(200, (tx) => {
+      const after = { id: 2n, state: 'a', big: UNCHANGED, tags: UNCHANGED }
+      tx.update(schema, after, { id: 1n })
+    })
+    const sink = await connected(server.url, server.database)
+    await sink.createTable(schema)
+    await store(
+      sink,
+      transaction(100, (tx) => tx.insert(schema, { id: 1n, state: 'a', big: 'first', tags })),
+    )
+    await store(sink, keyChange)
+    await store(
+      sink,
+      transaction(300, (tx) => tx.insert(schema, { id: 1n, state: 'n', big: 'second', tags })),
+    )
+    await store(sink, keyChange)
+    await sink.disconnect()
+    expect(await current(schema.name)).toEqual([
+      { id: '1', state: 'n', big: 'second', tags },
+      { id: '2', state: 'a', big: 'first', tags },
+    ])
+  })
+
   it('stays equal when a range is replayed whose rows were changed, deleted and truncated since', async () => {
     const schema = documents()
     const other = documents()

@@ -346,6 +346,21 @@ describe('schema changes', () => {
     expect(result).toEqual([{ id: 2, a: 'y' }])
   })
 
+  it('makes the table again at a truncate when the options of today give a column another type', async () => {
+    const list = column('4', 'list', arrayOf(int(32)))
+    const schema = table([id, list], { name: fresh() })
+    const play = async (more: Record<string, unknown>) => {
+      const sink = await connected(server.url, server.database, more)
+      await sink.createTable(schema)
+      await change(sink, schema, schema, { kind: 'truncate' })
+      await store(sink, transaction(1, (tx) => tx.insert(schema, { id: 1, list: [1] })))
+      await sink.disconnect()
+      return current(schema.name)
+    }
+    expect(await play({})).toEqual([{ id: 1, list: [1] }])
+    expect(await play({ arrays: 'text' })).toEqual([{ id: 1, list: '{1}' }])
+  })
+
   it('keeps an unchanged value over a rename and an added column', async () => {
     const schema = table([id, a], { name: fresh() })
     const renamed = { ...a, name: 'z' }

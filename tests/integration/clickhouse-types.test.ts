@@ -1,8 +1,7 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { valueToText } from '../../src/core/canonical.ts'
-import type { ColumnType } from '../../src/core/column-type.ts'
-import type { Value } from '../../src/core/canonical.ts'
+import { type Value, valueToText } from '../../src/core/canonical.ts'
+import { type ColumnType, describeType } from '../../src/core/column-type.ts'
 import { type TestClickHouse, testClickHouse } from '../support/clickhouse.ts'
 import { arrayOf, attempt, column, connected, decimal, int, store, table, text, timestamp, transaction } from './clickhouse-fixture.ts'
 
@@ -30,7 +29,11 @@ const fraction = (digits: number) =>
       })
 const moment = (digits: number, zone: string, min = '0001-01-01', max = '9999-12-31') =>
   fc.tuple(day(min, max), clock, fraction(digits)).map(([d, t, f]) => `${d} ${t}${f}${zone}`)
-const digitsOf = (count: number) => fc.integer({ min: 0, max: count }).chain((n) => fc.stringMatching(new RegExp(`^[0-9]{${n}}$`)))
+/** Up to so many digits. */
+const digitsOf = (count: number) =>
+  fc.integer({ min: 0, max: count }).chain((length) =>
+    fc.bigInt({ min: 0n, max: 10n ** BigInt(length) }).map((value) => String(value).padStart(length, '0').slice(0, length)),
+  )
 const number = (precision: number, scale: number) =>
   fc.tuple(fc.boolean(), digitsOf(precision - scale), digitsOf(scale)).map(([negative, whole, part]) => {
     const integer = whole.replace(/^0+/, '') || '0'
@@ -40,12 +43,14 @@ const number = (precision: number, scale: number) =>
   })
 const words = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 40 }).filter((value) => value.isWellFormed()),
-  fc.string({ unit: 'grapheme', minLength: 100, maxLength: 300 }),
+  fc.string({ maxLength: 300 }),
   fc.constantFrom('', 'NULL', '{', '"', '\\', '\0', "'", '\n'),
 )
 const big = (bits: number, unsigned: boolean) => {
   const [min, max] = unsigned ? [0n, (1n << BigInt(bits)) - 1n] : [-(1n << BigInt(bits - 1)), (1n << BigInt(bits - 1)) - 1n]
-  return fc.oneof(fc.bigInt({ min, max }), fc.constantFrom(min, max, 0n, 1n), fc.maxSafeInteger().map(BigInt).filter((n) => n >= min && n <= max))
+  // Of every length, since a length decides how digits are read.
+  const short = fc.nat({ max: 63 }).chain((shift) => fc.bigInt({ min: min >> BigInt(shift), max: max >> BigInt(shift) }))
+  return fc.oneof(fc.bigInt({ min, max }), short, fc.constantFrom(min, max, 0n, 1n))
 }
 
 interface Kind {
@@ -100,7 +105,7 @@ const KINDS: readonly Kind[] = [
   ),
   { type: { kind: 'decimal', precision: null, scale: null }, value: number(90, 30), read: asText },
   { type: { kind: 'decimal', precision: 5, scale: -2 }, value: fc.constantFrom('1200', '-99900'), read: asText },
-  { type: { kind: 'bool' }, value: fc.boolean(), read: (name) => `if(${name}, 't', 'f')` },
+  { type: { kind: 'bool' }, value: fc.boolean(), read: (name) => `left(toString(${name}), 1)` },
   ...(['text', 'json', 'enum', 'interval'] as const).map((kind): Kind => ({ type: { kind }, value: words, read: asText })),
   { type: { kind: 'other', name: 'tsvector' }, value: words, read: asText },
   {
@@ -139,6 +144,16 @@ const lists = (kind: Kind): Kind => {
 
 const ALL: readonly Kind[] = [...KINDS, ...KINDS.filter(({ type }) => type.kind !== 'interval').map(lists)]
 
+/** What the column's `read` has to give for a value. */
+function shownText({ type, shown }: Kind, value: Value): string | null {
+  if (value === null) return null
+  const elements = (items: readonly Value[], of: ColumnType) =>
+    JSON.stringify(items.map((item) => (item === null ? null : valueToText(of, item))))
+  const canonical =
+    type.kind === 'array' && Array.isArray(value) ? elements(value, type.of) : valueToText(type, value)
+  return shown === undefined ? canonical : shown(canonical)
+}
+
 describe('types', () => {
   it('stores every value of every type exactly', { timeout: 120_000 }, async () => {
     const schema = table(
@@ -151,7 +166,7 @@ describe('types', () => {
     const row = fc.tuple(...ALL.map((kind) => (kind.type.kind === 'array' ? kind.value : element(kind))))
     let version = 0
     await fc.assert(
-      fc.asyncProperty(fc.array(row, { minLength: 20, maxLength: 40 }), async (rows) => {
+      fc.asyncProperty(fc.array(row, { minLength: 20, maxLength: 20 }), async (rows) => {
         const first = (version += 100)
         const batch = transaction(first, (tx) => {
           for (const [index, values] of rows.entries()) {
@@ -163,21 +178,17 @@ describe('types', () => {
           `SELECT ${reads} FROM ${schema.name} WHERE id >= {first:Int32} ORDER BY id`,
           { first },
         )
-        const wanted = rows.map((values) =>
-          Object.fromEntries(
-            values.map((value, index) => {
-              const { type, shown } = ALL[index]!
-              if (value === null) return [`r${index}`, null]
-              const canonical = Array.isArray(value) && type.kind === 'array'
-                ? JSON.stringify(value.map((item: Value) => (item === null ? null : valueToText(type.of, item))))
-                : valueToText(type, value)
-              return [`r${index}`, shown === undefined ? canonical : shown(canonical)]
-            }),
-          ),
+        const differences = rows.flatMap((values, row) =>
+          values.flatMap((value, index) => {
+            const { type } = ALL[index]!
+            const wanted = shownText(ALL[index]!, value)
+            const got = stored[row]![`r${index}`]
+            return wanted === got ? [] : [{ type: describeType(type), wanted, got }]
+          }),
         )
-        expect(stored).toEqual(wanted)
+        expect(differences).toEqual([])
       }),
-      { numRuns: 12, endOnFailure: true },
+      { numRuns: 6, endOnFailure: true },
     )
     await sink.disconnect()
   })

@@ -186,7 +186,7 @@ describe('positions', () => {
       if (i % 5 === 4) await postgres.sql(`TRUNCATE every_other; DELETE FROM every WHERE id = ${i - 2}`)
     }
     const whole = await resume(both, position)
-    const commits = whole.positions.filter(({ at }) => whole.history[at - 1] === 'commit')
+    const commits = whole.positions.filter(({ isCommit }) => isCommit)
     expect(commits.length).toBeGreaterThanOrEqual(14)
     for (const { position: from, at } of commits) {
       const rest = await resume(both, stored(from), mirrorWith(['every', 'every_other'], whole))
@@ -214,8 +214,9 @@ describe('positions', () => {
     await run.settled()
     for (let i = 0; i < 5; i++) await postgres.sql('UPDATE versions SET v = v + 1')
     await run.settled()
-    expect(versions).toHaveLength(6)
-    expect(versions).toEqual([...new Set(versions)].sort((a, b) => (a < b ? -1 : 1)))
+    // A transaction may come in two batches.
+    expect(new Set(versions).size).toBe(6)
+    expect(versions).toEqual([...versions].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0)))
   })
 })
 

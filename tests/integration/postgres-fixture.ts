@@ -34,7 +34,7 @@ export class Mirror {
   /** One line per record of the stream, in order. */
   readonly history: string[] = []
   /** Every position that was handed over, with the length of `history` at that moment. */
-  readonly positions: { readonly position: SourcePosition; readonly at: number }[] = []
+  readonly positions: { readonly position: SourcePosition; readonly at: number; readonly isCommit: boolean }[] = []
   /** `kind table` of the stream, without announcements. */
   readonly schemaChanges: string[] = []
   /** Rows of copies by table. */
@@ -76,10 +76,10 @@ export class Mirror {
           break
         case 'Commit':
           this.history.push('commit')
-          this.#note(record.position)
+          this.#note(record.position, true)
           break
         case 'Heartbeat':
-          this.#note(record.position)
+          this.#note(record.position, false)
           break
       }
     }
@@ -94,8 +94,8 @@ export class Mirror {
     return this.tables.get(table)!.schema.columns.map(({ name }) => name)
   }
 
-  #note(position: SourcePosition): void {
-    this.positions.push({ position, at: this.history.length })
+  #note(position: SourcePosition, isCommit: boolean): void {
+    this.positions.push({ position, at: this.history.length, isCommit })
   }
 
   #change({ table, change, before, origin }: SchemaChange): void {
@@ -288,7 +288,11 @@ export class SourceRun implements AsyncDisposable {
   async settled(): Promise<void> {
     const [row] = await sql<{ lsn: string }>(this.#options.url, 'SELECT pg_current_wal_flush_lsn()::text AS lsn')
     const order = orderOf(row!.lsn)
-    await this.until(`the source has read to ${row!.lsn}`, () => (this.source.currentPosition()?.order ?? '') >= order)
+    await this.until(`the source has read to ${row!.lsn}`, () => {
+      const copy = this.source.snapshotProgress()
+      const copied = copy === null || copy.tablesDone === copy.tablesTotal
+      return copied && (this.source.currentPosition()?.order ?? '') >= order
+    })
   }
 
   /** Waits for a condition; fails at once when the source fails. */

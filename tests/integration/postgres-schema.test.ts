@@ -47,11 +47,14 @@ const CASES: readonly Case[] = [
   { name: 'add_array_constant', ddl: `ADD COLUMN x int[] DEFAULT '{{1,2},{3,NULL}}', ADD COLUMN y text[] DEFAULT '{}'`, changes: ['add-column', 'add-column'], again: false },
   { name: 'add_constants', ddl: `ADD COLUMN x bytea DEFAULT '\\x00ff', ADD COLUMN y timestamptz DEFAULT '2024-01-02 03:04:05.6+05', ADD COLUMN z money DEFAULT 1234.5`, again: false },
   { name: 'add_volatile', ddl: 'ADD COLUMN x float8 DEFAULT random()', again: true },
-  { name: 'add_volatile_dropped', ddl: 'ADD COLUMN x uuid NOT NULL DEFAULT gen_random_uuid(), ALTER x DROP DEFAULT', again: true },
+  { name: 'add_volatile_dropped', ddl: 'ADD COLUMN x uuid DEFAULT gen_random_uuid(); ALTER TABLE %t ALTER x DROP DEFAULT', again: true },
+  { name: 'add_behind_dropped', ddl: 'ADD COLUMN y int; ALTER TABLE %t DROP COLUMN y; ALTER TABLE %t ADD COLUMN x int', again: true },
+  { name: 'add_twice', ddl: `ADD COLUMN x int; ALTER TABLE %t ADD COLUMN y text DEFAULT 'y'`, changes: ['add-column', 'add-column'], again: false },
   { name: 'add_serial', ddl: 'ADD COLUMN x bigserial', again: true },
   { name: 'add_identity', ddl: 'ADD COLUMN x int GENERATED ALWAYS AS IDENTITY', again: true },
   { name: 'add_default_later', ddl: 'ADD COLUMN x int, ALTER x SET DEFAULT 5', again: true },
   { name: 'add_generated', ddl: 'ADD COLUMN x int GENERATED ALWAYS AS (id * 2) STORED', changes: [], again: false },
+  { name: 'add_then_drop', ddl: 'ADD COLUMN x int; INSERT INTO %t (id, x) VALUES (500, 1); ALTER TABLE %t DROP COLUMN x', again: true },
   { name: 'drop_one', ddl: 'DROP COLUMN v', changes: ['drop-column'], again: false },
   { name: 'drop_and_add', ddl: 'DROP COLUMN v, ADD COLUMN v text', again: true },
   { name: 'drop_and_add_constant', ddl: `DROP COLUMN v, ADD COLUMN v text DEFAULT 'again'`, again: true },
@@ -71,7 +74,7 @@ describe.each(['while it runs', 'while it is down', 'while it is down, and again
     const write = async (id: number): Promise<void> => {
       await postgres.sql(`INSERT INTO ${table} (id) VALUES (${id}); UPDATE ${table} SET id = ${id + 1000} WHERE id = ${id}; INSERT INTO ${table} (id) VALUES (${id})`)
     }
-    const alter = (): Promise<unknown> => postgres.sql(`ALTER TABLE ${table} ${ddl}`)
+    const alter = (): Promise<unknown> => postgres.sql(`ALTER TABLE ${table} ${ddl.replaceAll('%t', table)}`)
     await using first = await SourceRun.start(options(table), null)
     const { mirror } = first
     await first.settled()

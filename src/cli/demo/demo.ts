@@ -26,6 +26,21 @@ const AWAY_MS = 500
 /** Without any progress for so long, it will not come. */
 const PATIENCE_MS = 60_000
 
+/** What `--json` prints. */
+interface Outcome {
+  /** By the first copy, over all processes. */
+  readonly rowsCopied: number
+  /** Row changes that the load committed. */
+  readonly changes: number
+  /** From the start of the load until ClickHouse had all of it, the kill included. */
+  readonly changesPerSecond: number
+  /** From commit in Postgres to visible in ClickHouse, measured from outside, the kill included. */
+  readonly lagMs: { readonly p50: number; readonly p99: number } | null
+  readonly kills: number
+  readonly tables: readonly { readonly table: string; readonly rows: number; readonly equal: boolean }[]
+  readonly equal: boolean
+}
+
 /** Runs the demo with the arguments after `demo`. Returns the exit code. */
 export async function runDemo(args: readonly string[]): Promise<number> {
   const options = readOptions(args)
@@ -87,13 +102,13 @@ async function perform(options: DemoOptions, display: Display, course: Course): 
   display.event(`Started: sluice run ${config} (pid ${replicator.pid})`)
   display.say(`It copies what is there, while ${CONNECTIONS} connections already change it:`)
   const startedAt = performance.now()
-  await load.start()
+  await course.unlessEnded(load.start())
   await watch.until(() => replicator.isStreaming)
   display.say(`Copied ${count(replicator.rowsCopied)} rows. From here on every change follows:`)
 
-  await probe.start()
-  const kills = await disturb(options, { watch, load, replicator, display })
-  await load.stop()
+  await course.unlessEnded(probe.start())
+  const kills = await disturb(options, { watch, course, load, replicator, display })
+  await course.unlessEnded(load.stop())
   const stoppedAt = performance.now()
   display.event(
     `The load has stopped: ${count(load.changes)} changes in ${count(load.transactions)} transactions.`,
@@ -101,38 +116,26 @@ async function perform(options: DemoOptions, display: Display, course: Course): 
   await caughtUp(stage, watch)
   const seconds = (performance.now() - startedAt) / 1000
   display.say(`ClickHouse had everything ${time(performance.now() - stoppedAt)} later.`)
-  await probe.stop()
+  await course.unlessEnded(probe.stop())
 
   display.say()
   display.say('Comparing every row of both sides, by key and value:')
   const tables = await compareAll(stage, display, course)
-  const isEqual = tables.every((table) => table.equal)
-  const lagMs = probe.percentiles()
-  const changesPerSecond = Math.round(load.changes / seconds)
-  display.say()
-  conclude(display, tables, kills)
-  display.say(
-    `${count(replicator.rowsCopied)} rows copied, ${count(load.changes)} changes (${count(changesPerSecond)} per second).`,
-  )
-  if (lagMs !== null) {
-    display.say(
-      `From commit in Postgres to visible in ClickHouse: ${time(lagMs.p50)} (median), ${time(lagMs.p99)} (99 of 100), the kill included.`,
-    )
+  const outcome: Outcome = {
+    rowsCopied: replicator.rowsCopied,
+    changes: load.changes,
+    changesPerSecond: Math.round(load.changes / seconds),
+    lagMs: probe.percentiles(),
+    kills,
+    tables: tables.map(({ table, rows, equal }) => ({ table, rows, equal })),
+    equal: tables.every((table) => table.equal),
   }
-  if (options.json) {
-    display.result({
-      rowsCopied: replicator.rowsCopied,
-      changes: load.changes,
-      changesPerSecond,
-      lagMs,
-      kills,
-      tables: tables.map(({ table, rows, equal }) => ({ table, rows, equal })),
-      equal: isEqual,
-    })
-  }
+  conclude(display, outcome)
+  if (!options.keep) display.say('With --keep both servers stay, for you to look around.')
+  if (options.json) display.result(outcome)
   if (options.keep) await stay(stage, config, display, course)
   await replicator.stop()
-  return isEqual ? exitCodes.ok : exitCodes.differs
+  return outcome.equal ? exitCodes.ok : exitCodes.differs
 }
 
 function introduce({ postgres, clickhouse, folder, versions }: Stage, display: Display): void {
@@ -146,20 +149,24 @@ function introduce({ postgres, clickhouse, folder, versions }: Stage, display: D
 
 interface Running {
   readonly watch: Watch
+  readonly course: Course
   readonly load: Load
   readonly replicator: Replicator
   readonly display: Display
 }
 
 /** The time of the load: a new column under way, and a kill. Returns the number of kills. */
-async function disturb(options: DemoOptions, { watch, load, replicator, display }: Running): Promise<number> {
+async function disturb(
+  options: DemoOptions,
+  { watch, course, load, replicator, display }: Running,
+): Promise<number> {
   const totalMs = options.seconds * 1000
   await watch.for(totalMs * ALTER_AT)
-  await load.addColumn()
+  await course.unlessEnded(load.addColumn())
   display.event(`A new column, while the load goes on: ${addTierColumn}`)
   await watch.for(totalMs * (KILL_AT - ALTER_AT))
   const { pid } = replicator
-  await replicator.kill()
+  await course.unlessEnded(replicator.kill())
   display.event(`Killed the replicating process (SIGKILL, pid ${pid}). The load goes on.`)
   await watch.for(AWAY_MS)
   replicator.start()
@@ -209,18 +216,25 @@ async function compareAll(stage: Stage, display: Display, course: Course): Promi
   return verdicts
 }
 
-function conclude(display: Display, tables: readonly TableVerdict[], kills: number): void {
+function conclude(display: Display, outcome: Outcome): void {
+  const { rowsCopied, changes, changesPerSecond, lagMs, kills, tables, equal } = outcome
   const rows = tables.reduce((sum, table) => sum + table.rows, 0)
-  const wrong = tables.filter((table) => !table.equal)
+  const wrong = tables.filter((table) => !table.equal).map(({ table }) => table)
   const after = `after ${kills === 1 ? 'a kill' : `${kills} kills`}, a schema change and all of the load`
-  if (wrong.length === 0) {
-    display.conclusion(
-      true,
-      `EQUAL: all ${count(rows)} rows of ${tables.length} tables are the same, ${after}.`,
-    )
-  } else {
-    display.conclusion(false, `NOT EQUAL: ${wrong.map(({ table }) => table).join(', ')}. Please report this.`)
-  }
+  display.say()
+  display.conclusion(
+    equal,
+    equal
+      ? `EQUAL: all ${count(rows)} rows of ${tables.length} tables are the same, ${after}.`
+      : `NOT EQUAL: ${wrong.join(', ')}. Please report this.`,
+  )
+  const perSecond = `${count(changesPerSecond)} per second`
+  display.say(
+    `${count(rowsCopied)} rows copied, ${count(changes)} changes (${perSecond}, the kill included).`,
+  )
+  if (lagMs === null) return
+  const figures = `${time(lagMs.p50)} (median), ${time(lagMs.p99)} (99 of 100)`
+  display.say(`From commit in Postgres to visible in ClickHouse: ${figures}, the kill included.`)
 }
 
 /** Leaves everything running until Ctrl-C. */

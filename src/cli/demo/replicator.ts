@@ -46,6 +46,11 @@ export class Replicator implements AsyncDisposable {
     return this.#child?.pid ?? 0
   }
 
+  get isRunning(): boolean {
+    const child = this.#child
+    return child?.pid !== undefined && child.exitCode === null && child.signalCode === null
+  }
+
   /** What the process said last; null before its first word. */
   get status(): PipelineStatus | null {
     return this.#status
@@ -105,7 +110,7 @@ export class Replicator implements AsyncDisposable {
   async #end(signal: NodeJS.Signals, deadlineMs: number): Promise<boolean> {
     const child = this.#child
     this.#isEnding = true
-    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return true
+    if (child === null || !this.isRunning) return true
     const closed = once(child, 'close').then(() => true)
     child.kill(signal)
     const timer = new AbortController()

@@ -1,4 +1,5 @@
 /** The servers of the demo in a temporary folder, and connections to them. */
+import { existsSync, rmSync } from 'node:fs'
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -23,13 +24,20 @@ export interface Stage {
 /** Starts both servers. Disposing of `cleanup` ends them and removes the folder, also when the start failed halfway. */
 export async function openStage(cleanup: AsyncDisposableStack): Promise<Stage> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-demo-'))
-  cleanup.defer(() => rm(folder, { recursive: true, force: true }))
+  const servers: { readonly pid: number }[] = []
+  const atExit = (): void => removeNow(folder, servers)
+  process.once('exit', atExit)
+  cleanup.defer(async () => {
+    await rm(folder, { recursive: true, force: true, maxRetries: 5 })
+    process.off('exit', atExit)
+  })
   // Postgres does not run as root: its user must be able to walk through.
   if (process.getuid?.() === 0) await chmod(folder, 0o711)
   const [postgres, clickhouse] = await both(
     startPostgres({ dir: join(folder, 'postgres') }).then((server) => cleanup.use(server)),
     startClickHouse({ dir: join(folder, 'clickhouse') }).then((server) => cleanup.use(server)),
   )
+  servers.push(postgres, clickhouse)
   const source = new pg.Client({ connectionString: postgres.url, application_name: 'demo' })
   // The next query reports a lost connection.
   source.on('error', () => {})
@@ -55,6 +63,28 @@ export async function openStage(cleanup: AsyncDisposableStack): Promise<Stage> {
     source,
     target,
     versions: { postgres: version.rows[0]!.server_version, clickhouse: row![0] },
+  }
+}
+
+/** When the process ends in the middle, as it does when nobody reads its output any more. */
+function removeNow(folder: string, servers: readonly { readonly pid: number }[]): void {
+  for (const { pid } of servers) {
+    try {
+      // Postgres ends its own processes at this signal, and without delay.
+      if (pid > 0) process.kill(pid, 'SIGQUIT')
+    } catch {
+      // It has ended by itself.
+    }
+  }
+  // They may write a little more, and only waiting without a promise is left at this point.
+  const pause = new Int32Array(new SharedArrayBuffer(4))
+  for (let attempt = 1; existsSync(folder) && attempt <= 30; attempt++) {
+    try {
+      rmSync(folder, { recursive: true, force: true })
+    } catch {
+      // Something was being written: once more.
+    }
+    if (existsSync(folder)) Atomics.wait(pause, 0, 0, 100)
   }
 }
 

@@ -30,10 +30,11 @@ export class Watch {
   readonly #watched: Watched
   readonly #startMs = performance.now()
   #samples: Sample[] = []
-  #shownMs = 0
+  #shownMs = this.#startMs
 
   constructor(watched: Watched) {
     this.#watched = watched
+    this.#samples.push({ atMs: this.#startMs, committed: 0, replicated: 0 })
   }
 
   async for(ms: number): Promise<void> {
@@ -60,7 +61,7 @@ export class Watch {
     const { status } = replicator
     display.live({
       seconds: (atMs - this.#startMs) / 1000,
-      phase: status?.phase ?? 'not replicating',
+      phase: status?.phase ?? (replicator.isRunning ? 'starting' : 'not replicating'),
       copy: replicator.isStreaming ? null : (status?.copy ?? null),
       committedPerSecond: this.#rate((sample) => sample.committed),
       replicatedPerSecond: this.#rate((sample) => sample.replicated),

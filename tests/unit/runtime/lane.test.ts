@@ -33,6 +33,7 @@ class ScriptedSink extends Sink {
   /** What a write says is durable. */
   durable: SourcePosition | null = null
   onWrite: ((context: WriteContext) => Promise<void>) | null = null
+  onFlush: ((context: WriteContext) => Promise<void>) | null = null
   readonly #replay: SinkCapabilities['replay']
 
   constructor(replay: SinkCapabilities['replay'] = 'idempotent-upsert') {
@@ -75,7 +76,8 @@ class ScriptedSink extends Sink {
     return { durable: this.durable }
   }
 
-  override async flush(): Promise<WriteResult> {
+  override async flush(context: WriteContext): Promise<WriteResult> {
+    await this.onFlush?.(context)
     this.#called('flush')
     return { durable: null }
   }
@@ -310,6 +312,24 @@ describe('a lane', () => {
       yield* idle
       expect(sink.calls).toEqual(['write 1', 'flush', 'write 2'])
       expect(durable).toEqual([2])
+    }),
+  )
+
+  it.effect('leaves no promise behind that could end the process when it is broken off in a flush', () =>
+    Effect.gen(function* () {
+      const sink = new ScriptedSink()
+      sink.onFlush = ({ signal }) =>
+        new Promise((_, reject) => signal.addEventListener('abort', () => reject(lost())))
+      // The flush becomes due just when the lane has begun to wait for the next batch.
+      const times = [0, 99, 100]
+      const { lane, fiber } = yield* open(sink, { now: () => times.shift() ?? 100 })
+      yield* send(lane, transaction(1, 1))
+      yield* idle
+      lane.channel.fail(new Error('the attempt is over'))
+      yield* Fiber.interrupt(fiber)
+      // Node tells of unhandled rejections after the current turn, and the test runner then fails.
+      yield* idle
+      expect(sink.calls).toEqual(['write 1'])
     }),
   )
 

@@ -5,9 +5,11 @@ import { ConnectionError, CoreError, LeaseLostError } from '../../../src/core/er
 import type { SourcePosition } from '../../../src/core/position.ts'
 import { thisProcess } from '../../../src/runtime/checkpoint/owner.ts'
 import type { Checkpoint, Lease } from '../../../src/runtime/checkpoint/store.ts'
+import type { PipelineDefinition } from '../../../src/runtime/definition.ts'
 import { runPipeline } from '../../../src/runtime/pipeline.ts'
 import type { MemoryDatabase } from '../../../src/connectors/sources/memory/database.ts'
 import { column, contents, memoryPipeline, recordingLog, table, text } from '../../support/memory-pipeline.ts'
+import { KeepingSink } from '../../support/keeping-sink.ts'
 import { MortalProcess } from '../../support/mortal-process.ts'
 import { waitFor } from '../../support/wait-for.ts'
 
@@ -120,6 +122,18 @@ describe('L1: the source forgets only what is stored, and stored is only what ev
     expect(contents(targets[1]!)).toEqual(contents(database))
     expect(contents(targets[0]!)).toEqual(contents(database))
   })
+
+  it('believes a sink that keeps its own position, also when it has none any more', async () => {
+    const { database, definition, log } = memoryPipeline({ sinks: [{}, {}] })
+    const keeping = withKeepingSink(definition)
+    database.createTable(table('t'))
+    database.insert('public.t', { id: 1 })
+    await runPipeline(keeping, { log, stopWhenCaughtUp: true })
+    const resumed = await runPipeline(keeping, { log, stopWhenCaughtUp: true })
+    KeepingSink.forget(`${definition.name}-1`)
+    const repeated = await runPipeline(keeping, { log, stopWhenCaughtUp: true })
+    expect([resumed.status.rowsCopied, repeated.status.rowsCopied]).toEqual([0, 1])
+  })
 })
 
 describe('L3: a position that the log no longer has', () => {
@@ -137,31 +151,37 @@ describe('L3: a position that the log no longer has', () => {
 })
 
 describe('a crash at any point', () => {
-  it('ends with every sink equal to the source', async () => {
-    const seeds = fc.array(fc.nat(1000), { minLength: 3, maxLength: 60 })
-    const crash = fc.record({ during: seeds, calls: fc.nat(30), answerLost: fc.boolean() })
-    await fc.assert(
-      fc.asyncProperty(seeds, fc.array(crash, { maxLength: 4 }), async (seed, crashes) => {
-        const { database, targets, definition } = memoryPipeline({ sinks: [{}, {}], flushInterval: 1 })
-        database.createTable(table('t'))
-        work(database, seed)
-        for (const { during, calls, answerLost } of crashes) {
-          const mortal = new MortalProcess(calls, answerLost).of(definition)
-          const ended = runPipeline(mortal, { log: recordingLog(), stopWhenCaughtUp: true }).catch(
-            (error: CoreError) => {
-              if (error.code !== 'test/killed') throw error
-            },
-          )
-          await setImmediate()
-          work(database, during)
-          await ended
-        }
-        await runPipeline(definition, { log: recordingLog(), stopWhenCaughtUp: true })
-        for (const target of targets) expect(contents(target)).toEqual(contents(database))
-      }),
-      { numRuns: Number(process.env.SLUICE_RUNS ?? 150) },
-    )
-  })
+  it.each(['the checkpoint store', 'one of the sinks'])(
+    'ends with every sink equal to the source, with the position in %s',
+    async (where) => {
+      const seeds = fc.array(fc.nat(1000), { minLength: 3, maxLength: 60 })
+      const crash = fc.record({ during: seeds, calls: fc.nat(30), answerLost: fc.boolean() })
+      await fc.assert(
+        fc.asyncProperty(seeds, fc.array(crash, { maxLength: 4 }), async (seed, crashes) => {
+          const memory = memoryPipeline({ sinks: [{}, {}], flushInterval: 1 })
+          const { database, targets } = memory
+          const definition =
+            where === 'one of the sinks' ? withKeepingSink(memory.definition) : memory.definition
+          database.createTable(table('t'))
+          work(database, seed)
+          for (const { during, calls, answerLost } of crashes) {
+            const mortal = new MortalProcess(calls, answerLost).of(definition)
+            const ended = runPipeline(mortal, { log: recordingLog(), stopWhenCaughtUp: true }).catch(
+              (error: CoreError) => {
+                if (error.code !== 'test/killed') throw error
+              },
+            )
+            await setImmediate()
+            work(database, during)
+            await ended
+          }
+          await runPipeline(definition, { log: recordingLog(), stopWhenCaughtUp: true })
+          for (const target of targets) expect(contents(target)).toEqual(contents(database))
+        }),
+        { numRuns: Number(process.env.SLUICE_RUNS ?? 150) },
+      )
+    },
+  )
 })
 
 describe('L10: a sink that is down', () => {
@@ -217,3 +237,9 @@ describe('L12: one runner', () => {
     expect(database.forgotten).toBe(1)
   })
 })
+
+/** The second sink keeps the position itself, and is therefore often ahead of the first after a crash. */
+function withKeepingSink(definition: PipelineDefinition): PipelineDefinition {
+  const create = (): KeepingSink => new KeepingSink(`${definition.name}-1`)
+  return { ...definition, sinks: [definition.sinks[0]!, { name: 'keeping', type: 'keeping', create }] }
+}

@@ -44,6 +44,7 @@ function writeInt64(arena: Arena, offset: number, length: number, out: RowWriter
 
 function writeUInt64(arena: Arena, offset: number, length: number, out: RowWriter): void {
   const end = offset + length
+  if (arena[offset] === MINUS) throw tooLarge()
   if (length <= 15) return writeSmall64(readDigits(arena, offset, end), false, out)
   if (length > 20) throw tooLarge()
   const low = multiply(readDigits(arena, offset, end - 9), 1e9, readDigits(arena, end - 9, end))

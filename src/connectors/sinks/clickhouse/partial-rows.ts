@@ -50,7 +50,11 @@ export class PartialRows {
     encoder.missing(rows, row, missing)
     if (!usable(this.#find(buffer, key), missing)) await this.#load(partial, buffer, signal)
     const stored = this.#find(buffer, key)
-    if (stored !== undefined && !stored.deleted) return encoder.encodeFilled(rows, row, high, low, out, stored)
+    if (stored !== undefined && !stored.deleted) {
+      // Newer than this row: a replay. The row itself was written before that, and its key may be another row's by now.
+      if (stored.version > versionOf(partial)) return 0
+      return encoder.encodeFilled(rows, row, high, low, out, stored)
+    }
     if (this.#isSuperseded(partial, buffer, stored)) return 0
     throw new PoisonRecordError(
       'clickhouse/missing-base-row',
@@ -63,7 +67,7 @@ export class PartialRows {
   #isSuperseded(partial: PartialRow, buffer: TableBuffer, stored: StoredRow | undefined): boolean {
     const { rows, row } = partial
     const { encoder, target } = buffer
-    const version = (BigInt(partial.high) << 32n) | BigInt(partial.low)
+    const version = versionOf(partial)
     if (version <= target.truncated) return true
     if (stored === undefined || stored.version < version) return false
     const image = rows.newImage[row]!
@@ -173,6 +177,10 @@ export class PartialRows {
       at = end + 8
     }
   }
+}
+
+function versionOf({ high, low }: PartialRow): bigint {
+  return (BigInt(high) << 32n) | BigInt(low)
 }
 
 function usable(stored: StoredRow | undefined, missing: ReadonlySet<number>): boolean {

@@ -32,7 +32,7 @@ export interface Plan {
   readonly steps: readonly Step[]
   /** Name on the server by column id, for the columns of the schema, after the steps. */
   readonly names: ReadonlyMap<string, string>
-  /** The rows are thrown away: the key is another one. The source copies the table again. */
+  /** The table is dropped and made again, without its rows: the source copies it again. */
   readonly recreates: boolean
 }
 
@@ -137,7 +137,7 @@ class Planner {
     return wanted.length === stored.length && wanted.every((id, index) => id === stored[index])
   }
 
-  /** False when a column of the key would need another type, which ClickHouse cannot do. */
+  /** False when the table has to be made again, for one when a column of the key needs another type. */
   bringColumns(): boolean {
     for (const [index, column] of this.#input.schema.columns.entries()) {
       const stored = this.#byId(column.id)
@@ -175,6 +175,8 @@ class Planner {
     const physical = parseType(stored.type)
     const wanted = targetType(column, isKey, this.#input.options)
     if (physical === null) throw this.#otherType(column, stored)
+    // The rows go anyway, so a column gets the type that the options of today give it.
+    if (this.#input.change?.kind === 'truncate' && !sameBase(physical, parseType(wanted)!)) return false
     if (!canHold(column.type, physical) || this.#isReplaced(column, stored, physical, wanted)) {
       if (stored.isKey) return false
       this.#retype(column, stored, wanted)

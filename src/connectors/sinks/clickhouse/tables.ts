@@ -56,7 +56,7 @@ export class Tables {
   }
 
   /** Brings table and view to the schema. Nothing is collected for the table at this time. Idempotent. */
-  async bring(schema: TableSchema, change: SchemaOperation | null): Promise<void> {
+  async bring(schema: TableSchema, change: SchemaOperation | null): Promise<Plan> {
     const name = targetName(schema, this.#config.defaultNamespace)
     this.#reserveNames(schema, name)
     const table = await this.#ownTable(schema, name)
@@ -72,9 +72,12 @@ export class Tables {
     const brought = await readTable(this.#session, name)
     if (brought === null) throw this.#refused(schema, name, 'clickhouse/table-missing', 'disappeared')
     this.#remember(schema, brought)
+    return plan
   }
 
   async truncate(schema: TableSchema): Promise<void> {
+    const { recreates } = await this.bring(schema, { kind: 'truncate' })
+    if (recreates) return
     const { name, seenVersion } = this.target(schema)
     // First the mark: a replay must know that rows up to here are meant to be gone.
     const marker = quoteText(markerText(this.#marker(schema, seenVersion)))
@@ -144,7 +147,7 @@ export class Tables {
       fallback: (column, type) => this.#fallback(schema, column, type),
     })
     if (plan.recreates) {
-      this.#context.log.warn('the table is made again, as ClickHouse cannot change its key', { table: tableName(schema) })
+      this.#context.log.warn('the table in ClickHouse is made again, as it cannot be changed to this schema', { table: tableName(schema) })
     }
     return plan
   }

@@ -1,8 +1,6 @@
 import { RecordBatch } from '../../../core/batch.ts'
-import { UNCHANGED } from '../../../core/canonical.ts'
 import { PositionLostError, type Problem } from '../../../core/error.ts'
 import type { SourcePosition } from '../../../core/position.ts'
-import type { Origin } from '../../../core/record.ts'
 import {
   type BatchWriter,
   type SnapshotProgress,
@@ -11,9 +9,10 @@ import {
   type SourceContext,
 } from '../../../core/source.ts'
 import { type TableSchema, tableName } from '../../../core/table.ts'
-import { ValueBatchBuilder, type ValueRow } from '../../../core/value-batch.ts'
+import { ValueBatchBuilder } from '../../../core/value-batch.ts'
 import type { MemoryConfig } from './config.ts'
-import { type MemoryChange, MemoryDatabase, type MemoryTransaction } from './database.ts'
+import { MemoryDatabase, type MemoryTransaction } from './database.ts'
+import { addRow, change, positionOf, versionOf } from './records.ts'
 
 const batchBytes = 64 * 1024
 
@@ -139,20 +138,11 @@ export class MemorySource extends Source {
         await this.#write(out, builder.take())
         await out.write(RecordBatch.ofSchemaChange({ _tag: 'SchemaChange', ...change, origin: 'stream' }))
       } else {
-        this.#add(builder, change)
+        addRow(builder, change, this.#config.partialUpdates)
         if (builder.byteSize >= batchBytes) await this.#write(out, builder.take())
       }
     }
     builder.commit(positionOf(number))
-  }
-
-  #add(builder: ValueBatchBuilder, change: Exclude<MemoryChange, { kind: 'schema' }>): void {
-    const { table } = change
-    if (change.kind === 'insert') builder.insert(table, change.after)
-    else if (change.kind === 'delete') builder.delete(table, change.before)
-    else if (!this.#config.partialUpdates || changesKey(change))
-      builder.update(table, change.after, change.before)
-    else builder.update(table, partial(change))
   }
 
   /** Says that the log is read, at most once per interval; ends at a commit, an abort or the next heartbeat. */
@@ -168,33 +158,4 @@ export class MemorySource extends Source {
     const wake = AbortSignal.any([out.signal, AbortSignal.timeout(this.#config.heartbeat)])
     if (done === this.#database.head) await this.#database.changed(wake)
   }
-}
-
-function positionOf(number: number): SourcePosition {
-  return { order: String(number).padStart(16, '0'), resume: number }
-}
-
-function versionOf(number: number): bigint {
-  return BigInt(number) << 16n
-}
-
-function change(kind: 'create-table' | 'truncate', table: TableSchema, origin: Origin): RecordBatch {
-  const before = kind === 'create-table' ? null : table
-  return RecordBatch.ofSchemaChange({ _tag: 'SchemaChange', before, table, change: { kind }, origin })
-}
-
-type MemoryUpdate = Extract<MemoryChange, { kind: 'update' }>
-
-/** A new key comes with the full row (law L6): at a replay the old one may be gone or be another row's. */
-function changesKey({ table, before, after }: MemoryUpdate): boolean {
-  return table.key.map((index) => table.columns[index]!.name).some((name) => before[name] !== after[name])
-}
-
-/** The row as a log that leaves out unchanged cells has it: always with the key. */
-function partial({ table, before, after }: MemoryUpdate): ValueRow {
-  const cells = table.columns.map(({ name }, index) => {
-    const kept = table.key.includes(index) || before[name] !== after[name]
-    return [name, kept ? after[name] : UNCHANGED] as const
-  })
-  return Object.fromEntries(cells)
 }

@@ -37,6 +37,8 @@ export interface CatalogTable {
   readonly partitioned: boolean
   /** pg_class.relfilenode: changes when the table is rewritten or truncated. */
   readonly file: number
+  /** pg_class.relnatts: the highest attribute number, dropped columns included. */
+  readonly lastNumber: number
   /** Planner's estimate; 0 when never analysed. */
   readonly rows: number
   /** Heap pages of 8 KiB. */
@@ -187,7 +189,7 @@ export async function readTables(client: pg.Client, query: TableQuery): Promise<
       : `SELECT schemaname, tablename, ${modern ? 'attnames, rowfilter' : 'NULL::name[] AS attnames, NULL::text AS rowfilter'}
          FROM pg_publication_tables WHERE pubname = ${literal(query.publication)}`
   const tables = await client.query<Record<string, never>>(`
-    SELECT c.oid::int8::text AS oid, n.nspname, c.relname, c.relkind, c.relreplident, c.relfilenode::int8::text AS file,
+    SELECT c.oid::int8::text AS oid, n.nspname, c.relname, c.relkind, c.relreplident, c.relfilenode::int8::text AS file, c.relnatts::int AS lastnumber,
            greatest(c.reltuples, 0)::float8 AS rows, p.attnames::text[] AS attnames, p.rowfilter,
            CASE WHEN c.relkind = 'p' THEN 0 ELSE pg_relation_size(c.oid) / current_setting('block_size')::int8 END::float8 AS pages,
            has_table_privilege(c.oid, 'SELECT') AS selectable, row_security_active(c.oid) AS row_security, pg_has_role(c.relowner, 'USAGE') AS owned,
@@ -221,6 +223,7 @@ export async function readTables(client: pg.Client, query: TableQuery): Promise<
       identity: row['relreplident']!,
       partitioned: row['relkind'] === 'p',
       file: Number(row['file']),
+      lastNumber: row['lastnumber']!,
       rows: row['rows']!,
       pages: row['pages']!,
       key: row['key'] ?? [],
@@ -271,7 +274,7 @@ export function storedTable(
     version,
   }
   const columnTypes = table.columns.map((column) => [column.type, column.modifier] as const)
-  return { oid: table.oid, copiedAt, schema, types: columnTypes, file: table.file }
+  return { oid: table.oid, copiedAt, schema, types: columnTypes, file: table.file, lastNumber: table.lastNumber }
 }
 
 export function describeColumn(column: CatalogColumn, types: PgTypes): Column {

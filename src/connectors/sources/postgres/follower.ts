@@ -9,7 +9,7 @@ import type { Arena } from '../../../core/packed-rows.ts'
 import type { SourcePosition } from '../../../core/position.ts'
 import type { TableSelection } from '../../../core/selection.ts'
 import type { BatchWriter } from '../../../core/source.ts'
-import type { SchemaOperation, TableSchema } from '../../../core/table.ts'
+import { type SchemaOperation, tableName, type TableSchema } from '../../../core/table.ts'
 import { type CatalogTable, conversions, readTables, readTypes, storedTable } from './catalog.ts'
 import { PgoutputDecoder } from './decoder.ts'
 import { type DecodedTable, type RelationMessage, SKIP_ALL } from './relation.ts'
@@ -134,6 +134,7 @@ export class Follower {
       return
     }
     const diff = diffSchema(stored, relation, catalog, this.#types)
+    requireKey(diff.next.schema)
     for (const step of diff.steps) await this.#change(step.before, step.after, step.change)
     this.#store(name, diff.next)
     this.#define(relation, diff.next)
@@ -149,11 +150,7 @@ export class Follower {
       return
     }
     const stored = storedTable(catalog, this.#types, null)
-    if (stored.schema.key.length === 0) {
-      throw new SchemaError('postgres/no-key', `the new table ${name} has no primary key`, {
-        fix: `Give it a primary key, or exclude it with "!${name}" in tables.`,
-      })
-    }
+    requireKey(stored.schema)
     this.#store(name, stored)
     this.decoder.setTable(relation, null)
     this.copyNeeded = true
@@ -212,4 +209,12 @@ export class Follower {
     const tables = await readTables(sql, { publication, selection, serverVersion })
     return tables.find((table) => table.oid === relation.oid) ?? null
   }
+}
+
+function requireKey(table: TableSchema): void {
+  if (table.key.length > 0) return
+  const name = tableName(table)
+  throw new SchemaError('postgres/no-key', `the table ${name} has no primary key`, {
+    fix: `Give it a primary key, or exclude it with "!${name}" in tables.`,
+  })
 }

@@ -46,6 +46,8 @@ export interface StoredTable {
   readonly types: readonly (readonly [oid: number, modifier: number])[]
   /** pg_class.relfilenode when the schema was read: another one means that the table may have been rewritten since. */
   readonly file: number
+  /** Highest attribute number so far, dropped columns included: the next column that is added gets the next one. */
+  readonly lastNumber: number
 }
 
 /** `resume` of a position. */

@@ -8,7 +8,7 @@ import type { Column, SchemaOperation, TableSchema } from '../../../core/table.t
 import { type CatalogColumn, type CatalogTable, describeColumn } from './catalog.ts'
 import type { RelationMessage } from './relation.ts'
 import type { StoredTable } from './position.ts'
-import type { PgTypes } from './types.ts'
+import { baseOid, Conversion, conversionOf, type PgTypes } from './types.ts'
 
 export interface SchemaStep {
   readonly before: TableSchema
@@ -103,22 +103,25 @@ export function diffSchema(
     schema = after
   }
 
-  // Which known column each column of the relation is; null for a new one.
+  // Which known column each column of the relation is; null for a new one. Attribute numbers tell when the catalog is
+  // that of the relation. When it is ahead, names have to do, and any doubt is settled by a copy.
+  const exact = catalog !== null && isShapeOf(catalog, relation)
   const matches = relation.columns.map((column) => {
     const now = current.get(column.name)
     const sameName = stored.schema.columns.find((known) => known.name === column.name) ?? null
-    if (now === undefined) {
-      copyAgain ||= sameName === null
-      return sameName
-    }
-    const sameNumber = stored.schema.columns.find((known) => known.id === String(now.number)) ?? null
-    // Dropped and added again under its name: rows around here may still hold values of the old one.
-    copyAgain ||= sameNumber === null && sameName !== null
-    return sameNumber
+    const sameNumber = stored.schema.columns.find((known) => known.id === String(now?.number)) ?? null
+    // Rows around here may hold values of the column that had the name before.
+    if (sameName !== null) copyAgain ||= now !== undefined && sameNumber !== sameName
+    else if (!exact) copyAgain ||= now === undefined || sameNumber !== null
+    return exact ? sameNumber : sameName
   })
+  // A new column has the next number; with others in between, or with a drop, there may have been one of its name.
+  const added = relation.columns.filter((_, index) => matches[index] === null)
+  const dropped = stored.schema.columns.filter((known) => !matches.includes(known))
+  copyAgain ||= added.some((column, index) => current.get(column.name)?.number !== stored.lastNumber + 1 + index)
+  copyAgain ||= added.length > 0 && dropped.length > 0
 
-  for (const known of stored.schema.columns) {
-    if (matches.includes(known)) continue
+  for (const known of dropped) {
     const key = remap(
       schema,
       schema.columns.filter((column) => column.id !== known.id),
@@ -153,7 +156,7 @@ export function diffSchema(
     const shape = describe(column, now, types)
     if (known === null) {
       copyAgain ||= now === undefined || now.rewritten || mayBeRewritten
-      const constant = now === undefined ? null : now.missing
+      const constant = now === undefined ? null : canonicalDefault(now.missing, shape, column.type, types)
       // Rows that exist show NULL in the target unless there is a constant, whatever the source declares by now.
       const added: Column = {
         ...shape,
@@ -197,8 +200,30 @@ export function diffSchema(
       schema: final,
       types: relation.columns.map((column) => [column.type, column.modifier] as const),
       file: catalog?.file ?? stored.file,
+      lastNumber: exact ? catalog.lastNumber : Math.max(stored.lastNumber, ...ordered.map(numberOf)),
     },
   }
+}
+
+function isShapeOf(catalog: CatalogTable, relation: RelationMessage): boolean {
+  return (
+    catalog.columns.length === relation.columns.length &&
+    catalog.columns.every(({ name, type, modifier }, index) => {
+      const column = relation.columns[index]!
+      return column.name === name && column.type === type && column.modifier === modifier
+    })
+  )
+}
+
+/** 0 for a column that the catalog did not know any more. */
+function numberOf(column: Column): number {
+  return Number.parseInt(column.id, 10) || 0
+}
+
+/** What `Conversion` does to cells, for the text of a default. Bytes are hex digits as everywhere in text. */
+function canonicalDefault(text: string | null, { type }: Column, oid: number, types: PgTypes): string | null {
+  const isMoney = conversionOf(type, baseOid(types, oid)) === Conversion.money
+  return text !== null && isMoney ? text.replaceAll(/[^-.0-9]/g, '') : text
 }
 
 function describe(
@@ -228,7 +253,8 @@ function keyOf(
   schema: TableSchema,
 ): readonly number[] {
   const full = relation.columns.every((column) => column.identity)
-  if (!full) {
+  const none = !relation.columns.some((column) => column.identity)
+  if (!full && !none) {
     const flagged = relation.columns.filter((column) => column.identity).map((column) => column.name)
     const same =
       flagged.length === schema.key.length &&

@@ -29,6 +29,8 @@ export class WireReader {
   /** Chunks that arrived while reading was held. */
   readonly #backlog: Buffer[] = []
   #held = false
+  /** What reading is held for. */
+  #work: Promise<void> = Promise.resolve()
   #stopped = false
   #turn: NodeJS.Immediate | null = null
   #fail: (error: unknown) => void = () => {}
@@ -63,7 +65,7 @@ export class WireReader {
 
   /** Hands over the rest and gives the idle socket back to `pg`. */
   async finish(): Promise<void> {
-    while (this.#held) await this.#idle()
+    while (this.#held) await Promise.race([this.#work, this.failure])
     await this.#cut()
     this.stop()
     this.#stream.removeListener('data', this.#onData)
@@ -180,7 +182,7 @@ export class WireReader {
   #hold(work: Promise<void>): void {
     this.#held = true
     this.#stream.pause()
-    work.then(
+    this.#work = work.then(
       () => {
         this.#held = false
         if (this.#stopped) return
@@ -205,11 +207,6 @@ export class WireReader {
       this.stop()
       this.#fail(error)
     }
-  }
-
-  /** Waits one turn of the event loop, or fails with the reader. */
-  #idle(): Promise<void> {
-    return Promise.race([new Promise<void>((resolve) => setImmediate(resolve)), this.failure])
   }
 }
 
