@@ -215,7 +215,7 @@ function reading(
   const observe = (batch: RecordBatch): void => {
     run.telemetry.read(batch)
     if (!run.stop.requested && batch.schemaChange === null)
-      run.enter(batch.origin === 'snapshot' ? 'copying' : 'streaming')
+      run.enter(batch.origin === 'snapshot' || copies(source) ? 'copying' : 'streaming')
     if (run.head !== null && caughtUp(source, batch, run.head)) run.stop.request('caught-up')
   }
   const pump = new Pump(
@@ -241,6 +241,11 @@ function reading(
 /** The log is read as far as it went at the start, and no copy is under way. */
 function caughtUp(source: Source, batch: RecordBatch, head: SourcePosition): boolean {
   if (batch.origin !== 'stream' || batch.position === null || batch.position.order < head.order) return false
+  return !copies(source)
+}
+
+/** True while tables are being copied. */
+function copies(source: Source): boolean {
   const copy = source.snapshotProgress?.() ?? null
-  return copy === null || copy.tablesDone >= copy.tablesTotal
+  return copy !== null && copy.tablesDone < copy.tablesTotal
 }

@@ -166,8 +166,7 @@ describe('cells that the log left out because they did not change', () => {
   it('takes nothing from a newer row that has the old key by now, at a replay', async () => {
     const schema = documents()
     const keyChange = transaction(200, (tx) => {
-      const after = { id: 2n, state: 'a', big: UNCHANGED, tags: UNCHANGED }
-      tx.update(schema, after, { id: 1n })
+      tx.update(schema, { id: 2n, state: 'a', big: UNCHANGED, tags: UNCHANGED }, { id: 1n })
     })
     const sink = await connected(server.url, server.database)
     await sink.createTable(schema)

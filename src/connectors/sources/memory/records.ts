@@ -1,8 +1,10 @@
 /** What the log holds, as records of a batch. Pure. */
 import { RecordBatch } from '../../../core/batch.ts'
 import { UNCHANGED } from '../../../core/canonical.ts'
+import { PositionLostError } from '../../../core/error.ts'
 import type { SourcePosition } from '../../../core/position.ts'
 import type { Origin } from '../../../core/record.ts'
+import type { SnapshotProgress } from '../../../core/source.ts'
 import type { TableSchema } from '../../../core/table.ts'
 import type { ValueBatchBuilder, ValueRow } from '../../../core/value-batch.ts'
 import type { MemoryChange } from './database.ts'
@@ -32,6 +34,22 @@ export function addRow(
   else if (change.kind === 'delete') builder.delete(table, change.before)
   else if (!partialUpdates || changesKey(change)) builder.update(table, change.after, change.before)
   else builder.update(table, partial(change))
+}
+
+/** The log is read up to `done`. */
+export function heartbeat(done: number, timeMs: number): RecordBatch {
+  return RecordBatch.ofHeartbeat({ _tag: 'Heartbeat', position: positionOf(done), timeMs })
+}
+
+export function oneTableMore(progress: SnapshotProgress, rows: number): SnapshotProgress {
+  const { tablesDone, rowsCopied } = progress
+  return { ...progress, tablesDone: tablesDone + 1, rowsCopied: rowsCopied + rows }
+}
+
+export function positionLost(database: string): PositionLostError {
+  const message = `the log of database "${database}" does not reach back to the checkpoint`
+  const fix = 'Remove the checkpoint of this pipeline to copy everything again.'
+  return new PositionLostError('memory/position-lost', message, { fix })
 }
 
 type MemoryUpdate = Extract<MemoryChange, { kind: 'update' }>

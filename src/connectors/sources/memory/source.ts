@@ -1,5 +1,5 @@
 import { RecordBatch } from '../../../core/batch.ts'
-import { PositionLostError, type Problem } from '../../../core/error.ts'
+import type { Problem } from '../../../core/error.ts'
 import type { SourcePosition } from '../../../core/position.ts'
 import {
   type BatchWriter,
@@ -12,14 +12,14 @@ import { type TableSchema, tableName } from '../../../core/table.ts'
 import { ValueBatchBuilder } from '../../../core/value-batch.ts'
 import type { MemoryConfig } from './config.ts'
 import { MemoryDatabase, type MemoryTransaction } from './database.ts'
-import { addRow, change, positionOf, versionOf } from './records.ts'
+import { addRow, change, heartbeat, oneTableMore, positionLost, positionOf, versionOf } from './records.ts'
 
 const batchBytes = 64 * 1024
-
 export class MemorySource extends Source {
   readonly type = 'memory'
   readonly #config: MemoryConfig
   readonly #database: MemoryDatabase
+  readonly #builder = new ValueBatchBuilder('stream')
   #context: SourceContext | null = null
   #position: SourcePosition | null = null
   #progress: SnapshotProgress | null = null
@@ -48,11 +48,11 @@ export class MemorySource extends Source {
   }
 
   async stream(out: BatchWriter, from: SourcePosition | null): Promise<void> {
-    const builder = new ValueBatchBuilder('stream')
+    const builder = this.#builder
     let done = from === null ? await this.#copy(out) : await this.#resume(out, Number(from.resume))
     while (!out.signal.aborted) {
       const transaction = this.#database.read(done + 1)
-      if (transaction !== undefined) await this.#replay(out, builder, ++done, transaction)
+      if (transaction !== undefined) await this.#replay(out, ++done, transaction)
       if (transaction === undefined || builder.byteSize >= batchBytes) await this.#write(out, builder.take())
       if (transaction === undefined) await this.#idle(out, done)
     }
@@ -93,21 +93,20 @@ export class MemorySource extends Source {
     const at = this.#database.head
     const tables = await this.discover()
     const copies = tables.map((table) => ({ table, rows: this.#database.rows(tableName(table)) }))
-    const rowsTotal = copies.reduce((total, { rows }) => total + rows.length, 0)
-    let progress = { tablesDone: 0, tablesTotal: tables.length, rowsCopied: 0, rowsTotal }
+    const rowsTotal = copies.flatMap(({ rows }) => rows).length
+    let progress: SnapshotProgress = { tablesDone: 0, tablesTotal: tables.length, rowsCopied: 0, rowsTotal }
     for (const { table, rows } of copies) {
       const builder = new ValueBatchBuilder('snapshot')
       builder.begin({ id: `copy of ${tableName(table)}`, commitTimeMs: null, version: versionOf(at) })
-      await this.#write(out, change('create-table', table, 'snapshot'))
-      await this.#write(out, change('truncate', table, 'snapshot'))
+      for (const kind of ['create-table', 'truncate'] as const)
+        await this.#write(out, change(kind, table, 'snapshot'))
       for (const row of rows) {
         if (out.signal.aborted) return at
         builder.insert(table, row)
-        this.#progress = progress = { ...progress, rowsCopied: progress.rowsCopied + 1 }
         if (builder.byteSize >= batchBytes) await this.#write(out, builder.take())
       }
       await this.#write(out, builder.take())
-      this.#progress = progress = { ...progress, tablesDone: progress.tablesDone + 1 }
+      this.#progress = progress = oneTableMore(progress, rows.length)
     }
     this.#progress = null
     return at
@@ -115,22 +114,18 @@ export class MemorySource extends Source {
 
   async #resume(out: BatchWriter, done: number): Promise<number> {
     const { forgotten, head } = this.#database
-    if (done < forgotten || done > head) {
-      const message = `the log of database "${this.#config.database}" does not reach back to the checkpoint`
-      const fix = 'Remove the checkpoint of this pipeline to copy everything again.'
-      throw new PositionLostError('memory/position-lost', message, { fix })
-    }
-    const tables = this.#database.schemas(done).filter((table) => this.#selects(table))
-    for (const table of tables) await this.#write(out, change('create-table', table, 'stream'))
+    if (done < forgotten || done > head) throw positionLost(this.#config.database)
+    for (const table of this.#database.schemas(done))
+      if (this.#selects(table)) await this.#write(out, change('create-table', table, 'stream'))
     return done
   }
 
   async #replay(
     out: BatchWriter,
-    builder: ValueBatchBuilder,
     number: number,
     { changes, commitTimeMs }: MemoryTransaction,
   ): Promise<void> {
+    const builder = this.#builder
     builder.begin({ id: String(number), commitTimeMs, version: versionOf(number) })
     for (const change of changes) {
       if (!this.#selects(change.table)) continue
@@ -150,10 +145,7 @@ export class MemorySource extends Source {
     const timeMs = this.#context!.now()
     if (timeMs - this.#heartbeatAtMs >= this.#config.heartbeat) {
       this.#heartbeatAtMs = timeMs
-      await this.#write(
-        out,
-        RecordBatch.ofHeartbeat({ _tag: 'Heartbeat', position: positionOf(done), timeMs }),
-      )
+      await this.#write(out, heartbeat(done, timeMs))
     }
     const wake = AbortSignal.any([out.signal, AbortSignal.timeout(this.#config.heartbeat)])
     if (done === this.#database.head) await this.#database.changed(wake)

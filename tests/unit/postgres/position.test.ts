@@ -1,0 +1,89 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+
+import {
+  copyPosition,
+  copyStep,
+  formatLsn,
+  halves,
+  ORDINAL_LIMIT,
+  parseLsn,
+  readResume,
+  snapshotVersion,
+  streamPosition,
+  versionAt,
+} from '../../../src/connectors/sources/postgres/position.ts'
+import { comparePositions, type Json } from '../../../src/core/position.ts'
+
+const lsn = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n })
+
+function at(place: bigint) {
+  const [high, low] = halves(place)
+  return streamPosition(high, low, '1', {})
+}
+
+describe('LSNs', () => {
+  it('are read and written as the server writes them', () => {
+    expect(parseLsn('16/B374D848')).toBe(0x16b374d848n)
+    expect(formatLsn(0x16b374d848n)).toBe('16/B374D848')
+    expect(parseLsn('0/0')).toBe(0n)
+    expect(parseLsn('ffffffff/ffffffff')).toBe(2n ** 64n - 1n)
+  })
+
+  it('come back (property)', () => {
+    fc.assert(
+      fc.property(lsn, (place) => {
+        expect(parseLsn(formatLsn(place))).toBe(place)
+      }),
+    )
+  })
+
+  it.each(['', '1', '1/', '/1', '1/2/3', 'g/1', '123456789/1', ' 0/1'])('refuses %j', (text) => {
+    expect(() => parseLsn(text)).toThrow(expect.objectContaining({ code: 'postgres/lsn' }) as Error)
+  })
+})
+
+describe('positions', () => {
+  it('sort as LSNs do (property)', () => {
+    fc.assert(
+      fc.property(lsn, lsn, (a, b) => {
+        expect(Math.sign(comparePositions(at(a), at(b)))).toBe(a < b ? -1 : a > b ? 1 : 0)
+      }),
+    )
+  })
+
+  it('of a copy come after the place where it streams from, and before everything later (property)', () => {
+    fc.assert(
+      fc.property(fc.bigInt({ min: 0n, max: 2n ** 63n }), fc.integer({ min: 1, max: 2 ** 31 }), fc.integer({ min: 1, max: 2 ** 31 }), (place, one, two) => {
+        const copy = copyPosition(place, one, '1', {})
+        expect(comparePositions(at(place), copy)).toBeLessThan(0)
+        expect(comparePositions(copy, at(place + 1n))).toBeLessThan(0)
+        expect(Math.sign(comparePositions(copy, copyPosition(place, two, '1', {})))).toBe(Math.sign(one - two))
+        expect(copyStep(copy)).toBe(one)
+        expect(copyStep(at(place))).toBe(0)
+      }),
+    )
+  })
+
+  it('survive a checkpoint store', () => {
+    const position = copyPosition(0x16b374d848n, 3, '777', {})
+    const back = JSON.parse(JSON.stringify(position)) as typeof position
+    expect(back).toEqual({ order: '00000016b374d848.00000003', resume: { lsn: '16/B374D848', system: '777', tables: {} } })
+    expect(readResume(back)).toEqual({ lsn: '16/B374D848', system: '777', tables: {} })
+    expect(copyStep(back)).toBe(3)
+  })
+
+  it.each<Json>([null, 7, 'x', {}, { lsn: 5, tables: {} }, { lsn: '0/1' }, { lsn: '0/1', tables: null }, { file: 'binlog.1', offset: 4 }])('refuse what another source wrote: %j', (resume) => {
+    expect(() => readResume({ order: '1', resume })).toThrow(expect.objectContaining({ code: 'postgres/position', fix: expect.any(String) }) as Error)
+  })
+})
+
+describe('versions', () => {
+  it('of a transaction end before those of the next, and a copy lies between', () => {
+    // A commit record takes at least 32 bytes.
+    const [first, second] = [0x1000n, 0x1020n]
+    expect(versionAt(first) + BigInt(ORDINAL_LIMIT) < versionAt(second)).toBe(true)
+    expect(versionAt(first) + BigInt(ORDINAL_LIMIT) <= snapshotVersion(second)).toBe(true)
+    expect(snapshotVersion(second) < versionAt(second)).toBe(true)
+  })
+})
