@@ -120,14 +120,10 @@ export class MemorySource extends Source {
     return done
   }
 
-  async #replay(
-    out: BatchWriter,
-    number: number,
-    { changes, commitTimeMs }: MemoryTransaction,
-  ): Promise<void> {
+  async #replay(out: BatchWriter, number: number, log: MemoryTransaction): Promise<void> {
     const builder = this.#builder
-    builder.begin({ id: String(number), commitTimeMs, version: versionOf(number) })
-    for (const change of changes) {
+    builder.begin({ id: String(number), commitTimeMs: log.commitTimeMs, version: versionOf(number) })
+    for (const change of log.changes) {
       if (!this.#selects(change.table)) continue
       if (change.kind === 'schema') {
         await this.#write(out, builder.take())
