@@ -65,6 +65,9 @@ interface Passed {
   readonly heartbeat: boolean
 }
 
+/** A source that has said nothing for so long, not even a heartbeat, counts as behind. */
+const silenceMs = 30_000
+
 /** Counts what passes, per batch. */
 export class Telemetry {
   phase: PipelinePhase = 'starting'
@@ -80,6 +83,8 @@ export class Telemetry {
   #passed: Passed[] = []
   #durable = ''
   #newest: Passed | null = null
+  /** When the newest one became durable everywhere. */
+  #newestAtMs = 0
   readonly #latency = new Latency()
 
   /** A new attempt reads again what was not durable. */
@@ -140,6 +145,7 @@ export class Telemetry {
       if (passed.order > this.#durable) break
       count++
       this.#newest = passed
+      this.#newestAtMs = nowMs
       if (passed.timeMs !== null && !passed.heartbeat) this.#latency.add(Math.max(0, nowMs - passed.timeMs))
     }
     this.#passed.splice(0, count)
@@ -148,7 +154,9 @@ export class Telemetry {
   #lagMs(nowMs: number): number | null {
     const newest = this.#newest
     if (newest === null || newest.timeMs === null) return null
-    if (newest.heartbeat && this.#passed.length === 0) return 0
+    // With nothing under way it is what the newest commit took, until a heartbeat is overdue.
+    const idle = this.#passed.length === 0 && nowMs - this.#newestAtMs < silenceMs
+    if (idle) return newest.heartbeat ? 0 : Math.max(0, this.#newestAtMs - newest.timeMs)
     return Math.max(0, nowMs - newest.timeMs)
   }
 }

@@ -21,7 +21,8 @@ beforeEach(async () => {
 afterEach(() => proxy[Symbol.asyncDispose]())
 
 let names = 0
-const events = () => table([column('1', 'id', int(64)), column('2', 'body', text)], { name: `events${++names}` })
+const events = () =>
+  table([column('1', 'id', int(64)), column('2', 'body', text)], { name: `events${++names}` })
 
 function rows(schema: TableSchema, version: number, count: number, body = 'x'): RecordBatch {
   return transaction(version, (tx) => {
@@ -52,7 +53,10 @@ describe('delivery to ClickHouse', () => {
     await sink.writeBatch(rows(schema, 1000, 10), attempt)
     proxy.loseAnswers = 2
     await expect(sink.flush(attempt)).rejects.toBeInstanceOf(ConnectionError)
-    await expect(sink.flush(attempt)).rejects.toMatchObject({ code: 'clickhouse/connection', retryable: true })
+    await expect(sink.flush(attempt)).rejects.toMatchObject({
+      code: 'clickhouse/connection',
+      retryable: true,
+    })
     expect(await sink.flush(attempt)).toEqual({ durable: at(1000) })
     expect(proxy.inserts).toBe(3)
     expect(await rawCount(schema.name)).toBe(10)
@@ -173,9 +177,9 @@ describe('delivery to ClickHouse', () => {
     const sink = await connected(server.url, server.database, { compression })
     await sink.createTable(schema)
     await store(sink, rows(schema, 1000, 1000, 'compressible '.repeat(20)))
-    expect(await server.query(`SELECT count() AS n, sum(length(body)) AS bytes FROM ${schema.name}`)).toEqual([
-      { n: '1000', bytes: '260000' },
-    ])
+    expect(await server.query(`SELECT count() AS n, sum(length(body)) AS bytes FROM ${schema.name}`)).toEqual(
+      [{ n: '1000', bytes: '260000' }],
+    )
     await sink.disconnect()
   })
 })

@@ -10,7 +10,11 @@ import * as Schema from 'effect/Schema'
 
 export const int = (bits: 8 | 16 | 32 | 64, unsigned = false): ColumnType => ({ kind: 'int', bits, unsigned })
 export const text: ColumnType = { kind: 'text' }
-export const decimal = (precision: number, scale: number): ColumnType => ({ kind: 'decimal', precision, scale })
+export const decimal = (precision: number, scale: number): ColumnType => ({
+  kind: 'decimal',
+  precision,
+  scale,
+})
 export const timestamp = (digits: number, zoned = true): ColumnType => ({ kind: 'timestamp', digits, zoned })
 export const arrayOf = (of: ColumnType, dimensions = 1): ColumnType => ({ kind: 'array', of, dimensions })
 

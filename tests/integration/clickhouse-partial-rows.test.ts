@@ -147,7 +147,10 @@ describe('cells that the log left out because they did not change', () => {
     const schema = documents()
     const sink = await connected(server.url, server.database)
     await sink.createTable(schema)
-    await store(sink, transaction(100, (tx) => tx.insert(schema, { id: 1n, state: 'a', big: 'kept', tags })))
+    await store(
+      sink,
+      transaction(100, (tx) => tx.insert(schema, { id: 1n, state: 'a', big: 'kept', tags })),
+    )
     const moves = () =>
       transaction(200, (tx) => {
         tx.update(schema, { id: 2n, state: 'b', big: UNCHANGED, tags: UNCHANGED }, { id: 1n })
@@ -234,8 +237,14 @@ describe('cells that the log left out because they did not change', () => {
     const schema = documents()
     const sink = await connected(server.url, server.database)
     await sink.createTable(schema)
-    await store(sink, transaction(100, (tx) => tx.insert(schema, { id: 1n, state: 'a', big: 'b', tags })))
-    await store(sink, transaction(200, (tx) => tx.delete(schema, { id: 1n })))
+    await store(
+      sink,
+      transaction(100, (tx) => tx.insert(schema, { id: 1n, state: 'a', big: 'b', tags })),
+    )
+    await store(
+      sink,
+      transaction(200, (tx) => tx.delete(schema, { id: 1n })),
+    )
     for (const id of [1n, 7n]) {
       const batch = transaction(300, (tx) => tx.update(schema, { id, state: 'b', big: UNCHANGED, tags }))
       const error = await sink.writeBatch(batch, attempt).catch((thrown: unknown) => thrown)
@@ -256,7 +265,8 @@ describe('cells that the log left out because they did not change', () => {
       await store(
         sink,
         transaction(100 + id, (tx) => {
-          for (let i = id; i < id + 20; i++) tx.insert(schema, { id: BigInt(i), state: 'a', big: body + i, tags })
+          for (let i = id; i < id + 20; i++)
+            tx.insert(schema, { id: BigInt(i), state: 'a', big: body + i, tags })
         }),
       )
     }
@@ -290,15 +300,17 @@ describe('cells that the log left out because they did not change', () => {
       ],
       { name: 'awk`ward \'"\\ 名', key: [0, 1, 2, 3, 4, 5, 6] },
     )
-    const keys = [`'; DROP TABLE x; --`, 'back\\slash', 'nul\0', '', 'é€😀', '`', '\n\t\b'].map((value, i) => ({
-      'd`ec': `-${i}99999999999999999999.1234`,
-      at: `000${i + 1}-01-01 00:00:00.00000${i}+00`,
-      "te'xt\\": value,
-      raw: Uint8Array.from([0, 255, 39, 92, i]),
-      uuid: `a0eebc99-9c0b-4ef8-bb6d-6bb9bd38000${i}`,
-      day: `190${i}-02-28`,
-      yes: i % 2 === 0,
-    }))
+    const keys = [`'; DROP TABLE x; --`, 'back\\slash', 'nul\0', '', 'é€😀', '`', '\n\t\b'].map(
+      (value, i) => ({
+        'd`ec': `-${i}99999999999999999999.1234`,
+        at: `000${i + 1}-01-01 00:00:00.00000${i}+00`,
+        "te'xt\\": value,
+        raw: Uint8Array.from([0, 255, 39, 92, i]),
+        uuid: `a0eebc99-9c0b-4ef8-bb6d-6bb9bd38000${i}`,
+        day: `190${i}-02-28`,
+        yes: i % 2 === 0,
+      }),
+    )
     const sink = await connected(server.url, server.database)
     await sink.createTable(schema)
     await store(

@@ -18,7 +18,8 @@ const orders = () =>
   })
 
 const current = (name: string) => server.query(`SELECT * FROM ${name}__current ORDER BY id`)
-const rawCount = async (name: string) => (await server.query<{ n: string }>(`SELECT count() AS n FROM ${name}`))[0]!.n
+const rawCount = async (name: string) =>
+  (await server.query<{ n: string }>(`SELECT count() AS n FROM ${name}`))[0]!.n
 
 describe('rows in ClickHouse', () => {
   it('keeps inserted, updated and deleted rows equal in the view and with FINAL', async () => {
@@ -53,8 +54,14 @@ describe('rows in ClickHouse', () => {
     const schema = orders()
     const sink = await connected(server.url, server.database)
     await sink.createTable(schema)
-    await store(sink, transaction(200, (tx) => tx.insert(schema, { id: 1n, state: 'newer', note: null })))
-    await store(sink, transaction(100, (tx) => tx.insert(schema, { id: 1n, state: 'older', note: null })))
+    await store(
+      sink,
+      transaction(200, (tx) => tx.insert(schema, { id: 1n, state: 'newer', note: null })),
+    )
+    await store(
+      sink,
+      transaction(100, (tx) => tx.insert(schema, { id: 1n, state: 'older', note: null })),
+    )
     expect(await current(schema.name)).toEqual([{ id: '1', state: 'newer', note: null }])
     await sink.disconnect()
   })
@@ -135,7 +142,10 @@ describe('rows in ClickHouse', () => {
     const batch = transaction(100, (tx) => tx.insert(schema, { id: 1n, state: 'secret' }))
     const error = await sink.writeBatch(batch, attempt).catch((thrown: unknown) => thrown)
     expect(error).toBeInstanceOf(PoisonRecordError)
-    expect(error).toMatchObject({ code: 'clickhouse/absent-cell', message: expect.stringContaining('"note"') })
+    expect(error).toMatchObject({
+      code: 'clickhouse/absent-cell',
+      message: expect.stringContaining('"note"'),
+    })
     expect(String(error)).not.toContain('secret')
     await sink.disconnect()
   })
@@ -146,7 +156,10 @@ describe('rows in ClickHouse', () => {
     await sink.createTable(schema)
     const empty = (version: number) => transaction(version, () => {})
     expect(await sink.writeBatch(empty(1), attempt)).toEqual({ durable: at(1) })
-    await sink.writeBatch(transaction(2, (tx) => tx.insert(schema, { id: 1n, state: 'a', note: null })), attempt)
+    await sink.writeBatch(
+      transaction(2, (tx) => tx.insert(schema, { id: 1n, state: 'a', note: null })),
+      attempt,
+    )
     expect(await sink.writeBatch(empty(3), attempt)).toEqual({ durable: at(1) })
     expect(await sink.flush(attempt)).toEqual({ durable: at(3) })
     expect(await rawCount(schema.name)).toBe('1')

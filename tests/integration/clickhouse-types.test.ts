@@ -3,7 +3,19 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Value, valueToText } from '../../src/core/canonical.ts'
 import { type ColumnType, describeType } from '../../src/core/column-type.ts'
 import { type TestClickHouse, testClickHouse } from '../support/clickhouse.ts'
-import { arrayOf, attempt, column, connected, decimal, int, store, table, text, timestamp, transaction } from './clickhouse-fixture.ts'
+import {
+  arrayOf,
+  attempt,
+  column,
+  connected,
+  decimal,
+  int,
+  store,
+  table,
+  text,
+  timestamp,
+  transaction,
+} from './clickhouse-fixture.ts'
 
 let server: TestClickHouse
 beforeAll(async () => {
@@ -31,9 +43,13 @@ const moment = (digits: number, zone: string, min = '0001-01-01', max = '9999-12
   fc.tuple(day(min, max), clock, fraction(digits)).map(([d, t, f]) => `${d} ${t}${f}${zone}`)
 /** Up to so many digits. */
 const digitsOf = (count: number) =>
-  fc.integer({ min: 0, max: count }).chain((length) =>
-    fc.bigInt({ min: 0n, max: 10n ** BigInt(length) }).map((value) => String(value).padStart(length, '0').slice(0, length)),
-  )
+  fc
+    .integer({ min: 0, max: count })
+    .chain((length) =>
+      fc
+        .bigInt({ min: 0n, max: 10n ** BigInt(length) })
+        .map((value) => String(value).padStart(length, '0').slice(0, length)),
+    )
 const number = (precision: number, scale: number) =>
   fc.tuple(fc.boolean(), digitsOf(precision - scale), digitsOf(scale)).map(([negative, whole, part]) => {
     const integer = whole.replace(/^0+/, '') || '0'
@@ -47,9 +63,13 @@ const words = fc.oneof(
   fc.constantFrom('', 'NULL', '{', '"', '\\', '\0', "'", '\n'),
 )
 const big = (bits: number, unsigned: boolean) => {
-  const [min, max] = unsigned ? [0n, (1n << BigInt(bits)) - 1n] : [-(1n << BigInt(bits - 1)), (1n << BigInt(bits - 1)) - 1n]
+  const [min, max] = unsigned
+    ? [0n, (1n << BigInt(bits)) - 1n]
+    : [-(1n << BigInt(bits - 1)), (1n << BigInt(bits - 1)) - 1n]
   // Of every length, since a length decides how digits are read.
-  const short = fc.nat({ max: 63 }).chain((shift) => fc.bigInt({ min: min >> BigInt(shift), max: max >> BigInt(shift) }))
+  const short = fc
+    .nat({ max: 63 })
+    .chain((shift) => fc.bigInt({ min: min >> BigInt(shift), max: max >> BigInt(shift) }))
   return fc.oneof(fc.bigInt({ min, max }), short, fc.constantFrom(min, max, 0n, 1n))
 }
 
@@ -71,7 +91,9 @@ const full = (digits: number) => (canonical: string) => {
 }
 const float = (bits: 32 | 64): Kind => ({
   type: { kind: 'float', bits },
-  value: fc.oneof(bits === 32 ? fc.float() : fc.double(), fc.constantFrom(0, -0, 0.1, 1e15, 123456.789)).map((value) => (bits === 32 ? Math.fround(value) : value)),
+  value: fc
+    .oneof(bits === 32 ? fc.float() : fc.double(), fc.constantFrom(0, -0, 0.1, 1e15, 123456.789))
+    .map((value) => (bits === 32 ? Math.fround(value) : value)),
   read: (name) => `if(isNaN(${name}), 'NaN', hex(reinterpretAsUInt${bits}(${name})))`,
   shown: (canonical) => {
     if (canonical === 'NaN') return 'NaN'
@@ -95,18 +117,39 @@ const KINDS: readonly Kind[] = [
   ),
   float(32),
   float(64),
-  ...([[1, 0], [1, 1], [9, 2], [9, 9], [10, 0], [18, 6], [18, 18], [19, 3], [38, 10], [39, 0], [76, 38], [76, 76]] as const).map(
-    ([precision, scale]): Kind => ({
-      type: decimal(precision, scale),
-      value: number(precision, scale),
-      read: asText,
-      shown: trimmed,
-    }),
-  ),
+  ...(
+    [
+      [1, 0],
+      [1, 1],
+      [9, 2],
+      [9, 9],
+      [10, 0],
+      [18, 6],
+      [18, 18],
+      [19, 3],
+      [38, 10],
+      [39, 0],
+      [76, 38],
+      [76, 76],
+    ] as const
+  ).map(([precision, scale]): Kind => ({
+    type: decimal(precision, scale),
+    value: number(precision, scale),
+    read: asText,
+    shown: trimmed,
+  })),
   { type: { kind: 'decimal', precision: null, scale: null }, value: number(90, 30), read: asText },
-  { type: { kind: 'decimal', precision: 5, scale: -2 }, value: fc.constantFrom('1200', '-99900'), read: asText },
+  {
+    type: { kind: 'decimal', precision: 5, scale: -2 },
+    value: fc.constantFrom('1200', '-99900'),
+    read: asText,
+  },
   { type: { kind: 'bool' }, value: fc.boolean(), read: (name) => `left(toString(${name}), 1)` },
-  ...(['text', 'json', 'enum', 'interval'] as const).map((kind): Kind => ({ type: { kind }, value: words, read: asText })),
+  ...(['text', 'json', 'enum', 'interval'] as const).map((kind): Kind => ({
+    type: { kind },
+    value: words,
+    read: asText,
+  })),
   { type: { kind: 'other', name: 'tsvector' }, value: words, read: asText },
   {
     type: { kind: 'bytes' },
@@ -137,8 +180,12 @@ const lists = (kind: Kind): Kind => {
     type: arrayOf(kind.type),
     value: fc.array(element(kind), { maxLength: 6 }) as fc.Arbitrary<Value>,
     // The elements one per line in hex, since they may hold anything.
-    read: (name) => `arrayStringConcat(arrayMap(x -> if(x IS NULL, 'NULL', hex(assumeNotNull(${kind.read('x')}))), ${name}), ',')`,
-    shown: (canonical) => (JSON.parse(canonical) as (string | null)[]).map((item) => (item === null ? 'NULL' : Buffer.from(show(item)).toString('hex').toUpperCase())).join(','),
+    read: (name) =>
+      `arrayStringConcat(arrayMap(x -> if(x IS NULL, 'NULL', hex(assumeNotNull(${kind.read('x')}))), ${name}), ',')`,
+    shown: (canonical) =>
+      (JSON.parse(canonical) as (string | null)[])
+        .map((item) => (item === null ? 'NULL' : Buffer.from(show(item)).toString('hex').toUpperCase()))
+        .join(','),
   }
 }
 
@@ -157,7 +204,10 @@ function shownText({ type, shown }: Kind, value: Value): string | null {
 describe('types', () => {
   it('stores every value of every type exactly', { timeout: 120_000 }, async () => {
     const schema = table(
-      [column('id', 'id', int(32)), ...ALL.map(({ type }, index) => column(`c${index}`, `c${index}`, type, type.kind !== 'array'))],
+      [
+        column('id', 'id', int(32)),
+        ...ALL.map(({ type }, index) => column(`c${index}`, `c${index}`, type, type.kind !== 'array')),
+      ],
       { name: 'everything' },
     )
     const sink = await connected(server.url, server.database)
@@ -170,7 +220,10 @@ describe('types', () => {
         const first = (version += 100)
         const batch = transaction(first, (tx) => {
           for (const [index, values] of rows.entries()) {
-            tx.insert(schema, { id: first + index, ...Object.fromEntries(values.map((value, i) => [`c${i}`, value])) })
+            tx.insert(schema, {
+              id: first + index,
+              ...Object.fromEntries(values.map((value, i) => [`c${i}`, value])),
+            })
           }
         })
         await store(sink, batch)
@@ -208,7 +261,10 @@ describe('types', () => {
       { id: 2, d: '20000-01-01', t: '-infinity', l: [1, null] },
       { id: 3, d: '2020-02-29', t: '2020-02-29 00:00:00.5+00', l: [[1], [2]] },
     ]
-    await store(sink, transaction(1, (tx) => rows.forEach((row) => tx.insert(schema, row))))
+    await store(
+      sink,
+      transaction(1, (tx) => rows.forEach((row) => tx.insert(schema, row))),
+    )
     expect(await server.query('SELECT * FROM astext__current ORDER BY id')).toEqual([
       { ...rows[0] },
       { ...rows[1], l: '{1,NULL}' },
@@ -226,13 +282,25 @@ describe('types', () => {
       sink,
       transaction(1, (tx) => {
         tx.insert(schema, { id: 1, l: null })
-        tx.insert(schema, { id: 2, l: [['a,"}', null], ['', 'NULL']] })
+        tx.insert(schema, {
+          id: 2,
+          l: [
+            ['a,"}', null],
+            ['', 'NULL'],
+          ],
+        })
         tx.insert(schema, { id: 3, l: [] })
       }),
     )
     expect(await server.query('SELECT * FROM native__current ORDER BY id')).toEqual([
       { id: 1, l: [] },
-      { id: 2, l: [['a,"}', null], ['', 'NULL']] },
+      {
+        id: 2,
+        l: [
+          ['a,"}', null],
+          ['', 'NULL'],
+        ],
+      },
       { id: 3, l: [] },
     ])
     const flat = transaction(2, (tx) => tx.insert(schema, { id: 4, l: ['a'] }))

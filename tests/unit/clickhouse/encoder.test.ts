@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { cellWriter } from '../../../src/connectors/sinks/clickhouse/cell-arrays.ts'
-import { DOCUMENTED_TIMESTAMPS, WIDE_TIMESTAMPS } from '../../../src/connectors/sinks/clickhouse/cell-times.ts'
+import {
+  DOCUMENTED_TIMESTAMPS,
+  WIDE_TIMESTAMPS,
+} from '../../../src/connectors/sinks/clickhouse/cell-times.ts'
 import { TableEncoder } from '../../../src/connectors/sinks/clickhouse/encoder.ts'
 import { compileRow, looped, unrolled } from '../../../src/connectors/sinks/clickhouse/row-encoder.ts'
 import { RowWriter } from '../../../src/connectors/sinks/clickhouse/row-writer.ts'
@@ -143,7 +146,9 @@ describe('cells as RowBinary', () => {
   })
 
   it('writes UUIDs as two little-endian halves', () => {
-    expect(cell({ kind: 'uuid' }, '00010203-0405-0607-0809-0a0b0c0d0e0f')).toBe('07060504030201000f0e0d0c0b0a0908')
+    expect(cell({ kind: 'uuid' }, '00010203-0405-0607-0809-0a0b0c0d0e0f')).toBe(
+      '07060504030201000f0e0d0c0b0a0908',
+    )
   })
 
   it('writes days since 1970 and refuses what a Date32 cannot keep', () => {
@@ -217,7 +222,12 @@ function targets(schema: TableSchema): readonly TargetColumn[] {
 const schema: TableSchema = {
   namespace: 'public',
   name: 't',
-  columns: [column('id', int(16)), column('note', text, true), column('n', int(8)), column('list', arrayOf(int(8)))],
+  columns: [
+    column('id', int(16)),
+    column('note', text, true),
+    column('n', int(8)),
+    column('list', arrayOf(int(8))),
+  ],
   key: [0],
   version: 1,
 }
@@ -244,7 +254,9 @@ const ROW: ValueRow = { id: 1, note: 'n', n: 2, list: [] }
 describe('rows as RowBinary', () => {
   it('writes cells, version and deleted mark', () => {
     expect(encoded((tx) => tx.insert(schema, ROW))).toBe(`0100${'00016e'}02${'00'}${VERSION}00`)
-    expect(encoded((tx) => tx.insert(schema, { ...ROW, note: null }))).toBe(`0100${'01'}02${'00'}${VERSION}00`)
+    expect(encoded((tx) => tx.insert(schema, { ...ROW, note: null }))).toBe(
+      `0100${'01'}02${'00'}${VERSION}00`,
+    )
   })
 
   it('writes a deleted row as its key and defaults', () => {

@@ -32,7 +32,12 @@ export async function readTable(session: Session, name: string): Promise<Catalog
       WHERE database = {database:String} AND table = {name:String} ORDER BY position`,
     params,
   )
-  const columns = rows.map(([column, type, comment, defaultKind]) => ({ name: column, type, comment, defaultKind }))
+  const columns = rows.map(([column, type, comment, defaultKind]) => ({
+    name: column,
+    type,
+    comment,
+    defaultKind,
+  }))
   const keyColumns = new Set(rows.filter((row) => row[4] === 1).map((row) => row[0]))
   return { name, engine: table[0], comment: table[1], columns, sortingKey: inKeyOrder(table[2], keyColumns) }
 }
@@ -40,6 +45,8 @@ export async function readTable(session: Session, name: string): Promise<Catalog
 /** The order of the key columns in the text of the sorting key, where odd names stand in backticks. */
 function inKeyOrder(text: string, columns: ReadonlySet<string>): readonly string[] {
   const names = text.match(/`(?:[^`\\]|\\.)*`|[^,\s()]+/gs) ?? []
-  const plain = names.map((name) => (name.startsWith('`') ? name.slice(1, -1).replace(/\\(.)/gs, '$1') : name))
+  const plain = names.map((name) =>
+    name.startsWith('`') ? name.slice(1, -1).replace(/\\(.)/gs, '$1') : name,
+  )
   return plain.filter((name) => columns.has(name))
 }

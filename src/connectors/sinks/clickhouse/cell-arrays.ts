@@ -3,7 +3,15 @@ import { InternalError } from '../../../core/error.ts'
 import type { Arena } from '../../../core/packed-rows.ts'
 import { decimalWriter, floatWriter, intWriter } from './cell-numbers.ts'
 import { type TimestampRange, timestampWriter, writeDate32 } from './cell-times.ts'
-import { CellRefused, type CellWriter, hexDigit, malformed, writeBool, writeText, writeUuid } from './cells.ts'
+import {
+  CellRefused,
+  type CellWriter,
+  hexDigit,
+  malformed,
+  writeBool,
+  writeText,
+  writeUuid,
+} from './cells.ts'
 import type { RowWriter } from './row-writer.ts'
 import type { PhysicalType, Scalar } from './types.ts'
 
@@ -21,7 +29,8 @@ export function cellWriter(type: ColumnType, physical: PhysicalType, range: Time
   let element = physical.of
   let dimensions = 1
   for (; element.kind === 'array'; element = element.of) dimensions++
-  if (type.kind !== 'array') throw new InternalError('clickhouse/no-writer', `${type.kind} has no array writer`)
+  if (type.kind !== 'array')
+    throw new InternalError('clickhouse/no-writer', `${type.kind} has no array writer`)
   const writer = scalarWriter(element.scalar, range)
   return arrayWriter(dimensions, type.of.kind === 'bytes' ? hexWriter(writer) : writer)
 }
@@ -50,7 +59,8 @@ function scalarWriter(scalar: Scalar, range: TimestampRange): CellWriter {
 /** Inside an array, bytes are `\x` and hex digits. */
 function hexWriter(write: CellWriter): CellWriter {
   return (arena, offset, length, out) => {
-    if (length % 2 !== 0 || arena[offset] !== BACKSLASH || arena[offset + 1] !== 0x78) throw malformed('bytes')
+    if (length % 2 !== 0 || arena[offset] !== BACKSLASH || arena[offset + 1] !== 0x78)
+      throw malformed('bytes')
     const raw = Buffer.allocUnsafe((length - 2) / 2) as Arena
     for (let i = 0; i < raw.length; i++) {
       const at = offset + 2 + i * 2

@@ -155,7 +155,8 @@ function readDouble(arena: Arena, offset: number, length: number): number {
   }
   const text = arena.latin1Slice(offset, offset + length)
   const value = Number(text)
-  if (length === 0 || (Number.isNaN(value) && text !== 'NaN') || text.trim() !== text) throw malformed('a float')
+  if (length === 0 || (Number.isNaN(value) && text !== 'NaN') || text.trim() !== text)
+    throw malformed('a float')
   return value
 }
 
@@ -168,10 +169,11 @@ export function decimalWriter(precision: number, scale: number): CellWriter {
     const start = negative ? offset + 1 : offset
     let point = start
     while (point < end && arena[point] !== POINT) point++
-    if (point === start || arena[start]! - 48 >>> 0 > 9) throw notDecimal(arena, start, end)
+    if (point === start || (arena[start]! - 48) >>> 0 > 9) throw notDecimal(arena, start, end)
     const last = fractionEnd(arena, point, end, scale)
     const fraction = last > point ? last - point - 1 : 0
-    if (bytes > 8) return writeWide(arena, start, point, last, scale - fraction, negative, precision, bytes, out)
+    if (bytes > 8)
+      return writeWide(arena, start, point, last, scale - fraction, negative, precision, bytes, out)
     let upper = 0
     let lower = 0
     // Digits are counted from the right: the lowest 9 make up `lower`.
@@ -188,7 +190,9 @@ export function decimalWriter(precision: number, scale: number): CellWriter {
       if (place > 9) upper *= 10
       else lower *= 10
     }
-    if (precision > 9 ? upper >= POWERS_OF_TEN[precision - 9]! : upper > 0 || lower >= POWERS_OF_TEN[precision]!) {
+    if (
+      precision > 9 ? upper >= POWERS_OF_TEN[precision - 9]! : upper > 0 || lower >= POWERS_OF_TEN[precision]!
+    ) {
       throw tooLarge()
     }
     if (bytes === 4) out.int32(negative ? -lower : lower)

@@ -14,7 +14,8 @@ export const WIDE_TIMESTAMPS: TimestampRange = { min: -62135596800, max: 2534023
 /** Years 1900 to 2299, what ClickHouse documents. */
 export const DOCUMENTED_TIMESTAMPS: TimestampRange = { min: -2208988800, max: 10413791999 }
 
-const FIX = "Set the sink's option `dates: text`, which keeps dates and timestamps as text, and copy the table again."
+const FIX =
+  "Set the sink's option `dates: text`, which keeps dates and timestamps as text, and copy the table again."
 const MIN_DAY = -25567
 const MAX_DAY = 120529
 

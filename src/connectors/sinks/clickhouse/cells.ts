@@ -9,7 +9,12 @@ export type CellWriter = (arena: Arena, offset: number, length: number, out: Row
 
 /** Why a cell is not written. */
 export type RefusalReason =
-  'out-of-range' | 'malformed' | 'array-shape' | 'null-refused' | 'absent-cell' | 'unchanged-cell'
+  | 'out-of-range'
+  | 'malformed'
+  | 'array-shape'
+  | 'null-refused'
+  | 'absent-cell'
+  | 'unchanged-cell'
 
 /** Thrown by cell writers, which know neither table nor column; `encoder.ts` adds them. Never holds the value. */
 export class CellRefused extends Error {
@@ -57,7 +62,8 @@ export function writeBool(arena: Arena, offset: number, length: number, out: Row
 /** ClickHouse keeps a UUID as two little-endian halves. */
 export function writeUuid(arena: Arena, offset: number, length: number, out: RowWriter): void {
   const dashes = arena[offset + 8] === 0x2d && arena[offset + 13] === 0x2d
-  if (length !== 36 || !dashes || arena[offset + 18] !== 0x2d || arena[offset + 23] !== 0x2d) throw malformed('a UUID')
+  if (length !== 36 || !dashes || arena[offset + 18] !== 0x2d || arena[offset + 23] !== 0x2d)
+    throw malformed('a UUID')
   const { bytes } = out
   const at = out.at
   let wrong = 0

@@ -40,9 +40,12 @@ export function versionProblems(version: string): readonly Problem[] {
 }
 
 async function databaseProblems(session: Session, config: ClickHouseConfig): Promise<readonly Problem[]> {
-  const rows = await session.rows<[string]>('SELECT engine FROM system.databases WHERE name = {name:String}', {
-    name: config.database,
-  })
+  const rows = await session.rows<[string]>(
+    'SELECT engine FROM system.databases WHERE name = {name:String}',
+    {
+      name: config.database,
+    },
+  )
   const engine = rows[0]?.[0]
   if (engine === undefined) {
     if (config.createDatabase) return []

@@ -14,7 +14,10 @@ import {
 } from '../../../core/fields.ts'
 
 const metaColumn = () =>
-  identifier({ pattern: /^[A-Za-z_][A-Za-z0-9_]{0,62}$/u, rule: 'must be letters, digits and _, at most 63 characters' })
+  identifier({
+    pattern: /^[A-Za-z_][A-Za-z0-9_]{0,62}$/u,
+    rule: 'must be letters, digits and _, at most 63 characters',
+  })
 
 /** The options of the ClickHouse sink. */
 export const ClickHouseConfig = struct({
@@ -67,7 +70,10 @@ export const ClickHouseConfig = struct({
     described('What happens to a column that the source drops: keep its values, or drop it too.'),
     withDefault('keep'),
   ),
-  compression: oneOf('none', 'gzip', 'zstd').pipe(described('Compression of what is sent.'), withDefault('none')),
+  compression: oneOf('none', 'gzip', 'zstd').pipe(
+    described('Compression of what is sent.'),
+    withDefault('none'),
+  ),
   requestTimeout: duration({ min: '1s', max: '1h' }).pipe(
     described('Longest time that one request to the server may take.'),
     withDefault('60s'),

@@ -167,7 +167,8 @@ export function foreignReason(
   if (!table.engine.endsWith('ReplacingMergeTree')) return `has the engine ${table.engine}`
   if (marker.table !== tableName(source)) return `belongs to the source table ${marker.table}`
   if (marker.pipeline !== pipeline) return `belongs to the pipeline "${marker.pipeline}"`
-  const has = (name: string, type: string) => table.columns.some((column) => column.name === name && column.type === type)
+  const has = (name: string, type: string) =>
+    table.columns.some((column) => column.name === name && column.type === type)
   const complete = has(place.meta.version, 'UInt64') && has(place.meta.deleted, 'UInt8')
   return complete ? null : `has no columns ${place.meta.version} and ${place.meta.deleted}`
 }

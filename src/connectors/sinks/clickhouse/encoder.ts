@@ -42,7 +42,12 @@ export class TableEncoder {
   readonly #defaults: readonly Buffer[]
   readonly #isKey: readonly boolean[]
 
-  constructor(schema: TableSchema, columns: readonly TargetColumn[], meta: MetaColumns, range: TimestampRange) {
+  constructor(
+    schema: TableSchema,
+    columns: readonly TargetColumn[],
+    meta: MetaColumns,
+    range: TimestampRange,
+  ) {
     this.schema = schema
     this.columns = columns
     this.key = schema.key
@@ -225,7 +230,9 @@ export class TableEncoder {
     const table = tableName(this.schema)
     const column = this.#refusedColumn(rows, row)
     const where = column === null ? `a row of ${table}` : `a value of column "${column}" of ${table}`
-    return new PoisonRecordError(`clickhouse/${error.reason}`, `${where} ${error.message}`, { fix: error.fix })
+    return new PoisonRecordError(`clickhouse/${error.reason}`, `${where} ${error.message}`, {
+      fix: error.fix,
+    })
   }
 
   #refusedColumn(rows: PackedRows, row: number): string | null {

@@ -20,8 +20,8 @@ const RETRY: Meaning = { slug: 'server-busy', fix: 'Nothing, unless it lasts: th
 
 /** Server busy or shutting down; the request may succeed when repeated. */
 const BUSY = [
-  3, 107, 159, 202, 203, 209, 210, 216, 236, 242, 279, 285, 286, 289, 319, 341, 394, 425, 439, 473, 517, 745, 999,
-  1000,
+  3, 107, 159, 202, 203, 209, 210, 216, 236, 242, 279, 285, 286, 289, 319, 341, 394, 425, 439, 473, 517, 745,
+  999, 1000,
 ]
 
 const LOAD: Readonly<Record<number, Meaning>> = {
@@ -51,9 +51,18 @@ const CONFIG: Readonly<Record<number, Meaning>> = {
 }
 
 const SCHEMA: Readonly<Record<number, Meaning>> = {
-  16: { slug: 'target-changed', fix: 'A column of the target was removed by hand: start again, it is then added.' },
-  47: { slug: 'target-changed', fix: 'A column of the target was removed by hand: start again, it is then added.' },
-  60: { slug: 'table-missing', fix: 'The target table was dropped: remove the state of the pipeline and copy again.' },
+  16: {
+    slug: 'target-changed',
+    fix: 'A column of the target was removed by hand: start again, it is then added.',
+  },
+  47: {
+    slug: 'target-changed',
+    fix: 'A column of the target was removed by hand: start again, it is then added.',
+  },
+  60: {
+    slug: 'table-missing',
+    fix: 'The target table was dropped: remove the state of the pipeline and copy again.',
+  },
   359: {
     slug: 'drop-limit',
     fix: 'The server protects large tables: raise max_table_size_to_drop, or drop the table by hand and start again.',
@@ -82,32 +91,54 @@ const TRANSPORT = new Set([
 export function toClickHouseError(error: unknown, what: string, queryId?: string): CoreError {
   if (error instanceof CoreError) return error
   if (error instanceof ClickHouseError) return serverError(error, what, queryId)
-  if (!(error instanceof Error)) return new InternalError('clickhouse/unexpected', `${what} failed`, { cause: error })
+  if (!(error instanceof Error))
+    return new InternalError('clickhouse/unexpected', `${what} failed`, { cause: error })
   const code = (error as NodeJS.ErrnoException).code
   if (code !== undefined && /^(CERT_|ERR_TLS_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/.test(code)) {
     const fix = 'Use a certificate that this machine trusts (NODE_EXTRA_CA_CERTS) for that host name.'
-    return new ConfigError('clickhouse/certificate', `${what} failed: the certificate is not trusted (${code})`, { fix })
+    return new ConfigError(
+      'clickhouse/certificate',
+      `${what} failed: the certificate is not trusted (${code})`,
+      { fix },
+    )
   }
   if (error.message === 'The user aborted a request.') {
-    return new ConnectionError('clickhouse/aborted', `${what} was given up`, { fix: 'Nothing: it was asked to stop.' })
+    return new ConnectionError('clickhouse/aborted', `${what} was given up`, {
+      fix: 'Nothing: it was asked to stop.',
+    })
   }
   if (error.message === 'Timeout error.') {
     const fix = 'Raise `requestTimeout`, or look what keeps the server busy.'
     return new ConnectionError('clickhouse/timeout', `${what} got no answer in time`, { fix })
   }
-  if ((code !== undefined && TRANSPORT.has(code)) || /socket hang up|premature close|aborted/i.test(error.message)) {
+  if (
+    (code !== undefined && TRANSPORT.has(code)) ||
+    /socket hang up|premature close|aborted/i.test(error.message)
+  ) {
     const fix = 'Check that the server runs and that `url` is right.'
     const detail = code === undefined ? '' : ` (${code})`
-    return new ConnectionError('clickhouse/connection', `${what} failed: no connection to the server${detail}`, { fix })
+    return new ConnectionError(
+      'clickhouse/connection',
+      `${what} failed: no connection to the server${detail}`,
+      { fix },
+    )
   }
   // A proxy in front of the server, or a server that is just starting, answers in its own words.
   if (/^(?:<|.{0,200}\b(?:429|502|503|504)\b)/s.test(error.message)) {
     const fix = 'Check the proxy in front of the server.'
-    return new ThrottledError('clickhouse/proxy', `${what} was answered by something that is not ClickHouse`, { fix })
+    return new ThrottledError(
+      'clickhouse/proxy',
+      `${what} was answered by something that is not ClickHouse`,
+      { fix },
+    )
   }
-  return new InternalError('clickhouse/unexpected', `${what} failed with ${error.name}${code === undefined ? '' : ` (${code})`}`, {
-    fix: 'Please report it, with what the log of the server says.',
-  })
+  return new InternalError(
+    'clickhouse/unexpected',
+    `${what} failed with ${error.name}${code === undefined ? '' : ` (${code})`}`,
+    {
+      fix: 'Please report it, with what the log of the server says.',
+    },
+  )
 }
 
 function serverError(error: ClickHouseError, what: string, queryId: string | undefined): CoreError {
@@ -122,7 +153,8 @@ function serverError(error: ClickHouseError, what: string, queryId: string | und
   }
   if (BUSY.includes(number)) return new ConnectionError(code(RETRY), message, { fix: RETRY.fix })
   const load = LOAD[number]
-  if (load !== undefined) return new ThrottledError(code(load), message, { fix: load.fix, retryAfterMs: 1000 })
+  if (load !== undefined)
+    return new ThrottledError(code(load), message, { fix: load.fix, retryAfterMs: 1000 })
   const auth = AUTH[number]
   if (auth !== undefined) return new AuthError(code(auth), message, { fix: auth.fix })
   const config = CONFIG[number]
@@ -130,7 +162,8 @@ function serverError(error: ClickHouseError, what: string, queryId: string | und
   const schema = SCHEMA[number]
   if (schema !== undefined) return new SchemaError(code(schema), message, { fix: schema.fix })
   if (DATA.includes(number)) {
-    const fix = 'Start again; if it comes back, report it with what the log of the server says under that query id.'
+    const fix =
+      'Start again; if it comes back, report it with what the log of the server says under that query id.'
     return new PoisonRecordError('clickhouse/rejected', message, { fix })
   }
   const fix = 'See the log of the server under that query id.'

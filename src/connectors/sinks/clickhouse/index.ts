@@ -3,7 +3,8 @@ import { ClickHouseConfig } from './config.ts'
 
 export const clickhouse = defineSink({
   type: 'clickhouse',
-  summary: 'ClickHouse 23.5 or newer, over HTTP: one ReplacingMergeTree per table, with a view of the current rows',
+  summary:
+    'ClickHouse 23.5 or newer, over HTTP: one ReplacingMergeTree per table, with a view of the current rows',
   config: ClickHouseConfig,
   async load() {
     const { ClickHouseSink } = await import('./sink.ts')

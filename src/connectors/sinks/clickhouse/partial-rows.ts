@@ -140,15 +140,20 @@ export class PartialRows {
     const key = encoder.key
     const selected = [...key, ...[...missing].filter((index) => !key.includes(index))]
     const columns = selected.map((index) => encoder.columns[index]!)
-    const names = [...columns.map((column) => column.name), target.place.meta.version].map(quoteName).join(', ')
+    const names = [...columns.map((column) => column.name), target.place.meta.version]
+      .map(quoteName)
+      .join(', ')
     const from = `FROM ${qualified(target.place, target.name)} FINAL`
     const sql = `SELECT ${names} ${from} WHERE ${keyFilter(encoder, keys.values())} FORMAT RowBinary`
     const limit = this.#window === 1 ? Number.POSITIVE_INFINITY : this.#maxBytes
     const bytes = await this.#session.read(sql, `read rows of ${target.label}`, limit)
     if (bytes === null) return null
-    const layout = new RowLayout(columns, key.map((_, index) => index))
+    const layout = new RowLayout(
+      columns,
+      key.map((_, index) => index),
+    )
     const found = new Map<string, StoredRow>()
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length;) {
       const { cells, end } = layout.cells(bytes, at)
       const start = new Int32Array(encoder.columns.length).fill(-1)
       const ends = new Int32Array(encoder.columns.length)
@@ -156,7 +161,13 @@ export class PartialRows {
         start[index] = cells.start[position]!
         ends[index] = cells.end[position]!
       }
-      found.set(layout.keyOf(cells), { bytes, start, end: ends, deleted: false, version: bytes.readBigUInt64LE(end) })
+      found.set(layout.keyOf(cells), {
+        bytes,
+        start,
+        end: ends,
+        deleted: false,
+        version: bytes.readBigUInt64LE(end),
+      })
       at = end + 8
     }
     return found
@@ -171,9 +182,13 @@ export class PartialRows {
     const sql = `SELECT ${names}, max(${quoteName(target.place.meta.version)}) ${from} GROUP BY ${names} FORMAT RowBinary`
     const bytes = await this.#session.read(sql, `read versions of ${target.label}`, Number.POSITIVE_INFINITY)
     const layout = new RowLayout(columns, columns.keys().toArray())
-    for (let at = 0; at < bytes!.length; ) {
+    for (let at = 0; at < bytes!.length;) {
       const { cells, end } = layout.cells(bytes!, at)
-      buffer.stored.set(layout.keyOf(cells), { ...cells, deleted: true, version: bytes!.readBigUInt64LE(end) })
+      buffer.stored.set(layout.keyOf(cells), {
+        ...cells,
+        deleted: true,
+        version: bytes!.readBigUInt64LE(end),
+      })
       at = end + 8
     }
   }

@@ -2,7 +2,16 @@ import { sameType } from '../../../core/column-type.ts'
 import { SchemaError } from '../../../core/error.ts'
 import { type Column, type SchemaOperation, type TableSchema, tableName } from '../../../core/table.ts'
 import type { CatalogTable } from './catalog.ts'
-import { columnId, columnSql, createTableSql, type Marker, type NewColumn, type Place, qualified, quoteName } from './ddl.ts'
+import {
+  columnId,
+  columnSql,
+  createTableSql,
+  type Marker,
+  type NewColumn,
+  type Place,
+  qualified,
+  quoteName,
+} from './ddl.ts'
 import {
   asNullable,
   asTaking,
@@ -54,7 +63,8 @@ export interface PlanInput {
 export function planTable(input: PlanInput): Plan {
   const { table, schema, change } = input
   // The only column of a key may go a moment before the key that replaces it comes; rows in between are refused.
-  const keyComes = table !== null && change !== null && change.kind !== 'change-key' && schema.key.length === 0
+  const keyComes =
+    table !== null && change !== null && change.kind !== 'change-key' && schema.key.length === 0
   if (!keyComes) requireKey(schema)
   if (table === null) return create(input, [])
   const planner = new Planner(input, table)
@@ -66,9 +76,13 @@ export function planTable(input: PlanInput): Plan {
 /** Without a key no row could replace an older one. */
 export function requireKey(schema: TableSchema): void {
   if (schema.key.length > 0) return
-  throw new SchemaError('clickhouse/no-key', `table ${tableName(schema)} has no key, so its rows cannot be replaced`, {
-    fix: 'Give the table a primary key (Postgres: or REPLICA IDENTITY USING INDEX), or leave it out.',
-  })
+  throw new SchemaError(
+    'clickhouse/no-key',
+    `table ${tableName(schema)} has no key, so its rows cannot be replaced`,
+    {
+      fix: 'Give the table a primary key (Postgres: or REPLICA IDENTITY USING INDEX), or leave it out.',
+    },
+  )
 }
 
 function dropStep({ place, name }: PlanInput): Step {
@@ -154,7 +168,8 @@ class Planner {
   /** Later rows leave the column out; they show NULL in it where the type allows that. */
   dropColumn(column: Column): void {
     const stored = this.#byId(column.id)
-    if (stored === undefined || stored.isKey || this.#input.schema.columns.some(({ id }) => id === column.id)) return
+    if (stored === undefined || stored.isKey || this.#input.schema.columns.some(({ id }) => id === column.id))
+      return
     if (this.#input.options.dropColumns === 'drop') {
       this.#alter(`DROP COLUMN IF EXISTS ${quoteName(stored.name)}`, `drop column ${stored.name}`)
       return
@@ -162,7 +177,10 @@ class Planner {
     if (stored.hasDefault) {
       // The default is not in the older parts yet; without this step it would be lost.
       this.#alter(`MATERIALIZE COLUMN ${quoteName(stored.name)}`, `keep the default of column ${stored.name}`)
-      this.#alter(`MODIFY COLUMN ${quoteName(stored.name)} REMOVE DEFAULT`, `remove the default of ${stored.name}`)
+      this.#alter(
+        `MODIFY COLUMN ${quoteName(stored.name)} REMOVE DEFAULT`,
+        `remove the default of ${stored.name}`,
+      )
     }
     if (!stored.type.startsWith('Array(')) this.#modify(stored, asNullable(stored.type))
   }
@@ -202,7 +220,10 @@ class Planner {
 
   #retype(column: Column, stored: Stored, wanted: string): void {
     const physical = parseType(stored.type)!
-    const type = physical.kind === 'scalar' && physical.nullable && !wanted.startsWith('Array(') ? asNullable(wanted) : wanted
+    const type =
+      physical.kind === 'scalar' && physical.nullable && !wanted.startsWith('Array(')
+        ? asNullable(wanted)
+        : wanted
     if (convertsExactly(physical, parseType(type)!)) {
       this.#modify(stored, type)
       return
@@ -254,7 +275,10 @@ class Planner {
   }
 
   #renameTo(stored: Stored, name: string): void {
-    this.#alter(`RENAME COLUMN ${quoteName(stored.name)} TO ${quoteName(name)}`, `rename column ${stored.name}`)
+    this.#alter(
+      `RENAME COLUMN ${quoteName(stored.name)} TO ${quoteName(name)}`,
+      `rename column ${stored.name}`,
+    )
     stored.name = name
   }
 
@@ -273,7 +297,9 @@ class Planner {
     return new SchemaError(
       'clickhouse/column-type',
       `column ${stored.name} of table ${this.#input.name} has the type ${stored.type}, which the sink does not write`,
-      { fix: `Change it back to ${targetType(column, stored.isKey, this.#input.options)} with ALTER TABLE ... MODIFY COLUMN.` },
+      {
+        fix: `Change it back to ${targetType(column, stored.isKey, this.#input.options)} with ALTER TABLE ... MODIFY COLUMN.`,
+      },
     )
   }
 }

@@ -36,7 +36,11 @@ ${steps.join('\n')}
 return true
 }`
   // oxlint-disable-next-line typescript/no-implied-eval
-  return new Function('writers', 'columns', 'withoutValue', text)(writers, columns, byteWithoutValue) as RowEncoder
+  return new Function('writers', 'columns', 'withoutValue', text)(
+    writers,
+    columns,
+    byteWithoutValue,
+  ) as RowEncoder
 }
 
 export function looped(columns: readonly TargetColumn[], writers: readonly CellWriter[]): RowEncoder {

@@ -65,7 +65,10 @@ export class ClickHouseSink extends Sink {
     const session = new Session(config)
     try {
       if (config.createDatabase) {
-        await session.run(`CREATE DATABASE IF NOT EXISTS ${quoteName(config.database)}`, 'create the database')
+        await session.run(
+          `CREATE DATABASE IF NOT EXISTS ${quoteName(config.database)}`,
+          'create the database',
+        )
       }
       const tables = new Tables(session, config, context, await timestampRange(session))
       const writer = new Writer(session, {
@@ -118,6 +121,9 @@ export class ClickHouseSink extends Sink {
 
   #open(): Connected {
     if (this.#connected !== null) return this.#connected
-    throw new NotConnectedError('clickhouse/not-connected', 'the ClickHouse sink was used before it was connected')
+    throw new NotConnectedError(
+      'clickhouse/not-connected',
+      'the ClickHouse sink was used before it was connected',
+    )
   }
 }

@@ -102,7 +102,9 @@ export class Tables {
       }
       if (nameLengthOnDisk(taken) > NAME_LENGTH_MAX) {
         const message = `the name of ${source} is too long for ClickHouse`
-        throw new SchemaError('clickhouse/name-too-long', message, { fix: 'Leave the table out or rename it.' })
+        throw new SchemaError('clickhouse/name-too-long', message, {
+          fix: 'Leave the table out or rename it.',
+        })
       }
       this.#owners.set(taken, source)
     }
@@ -127,9 +129,13 @@ export class Tables {
 
   #refused(schema: TableSchema, name: string, code: string, reason: string): SchemaError {
     const label = `${this.#config.database}.${name}`
-    return new SchemaError(code, `${label}, the target of ${tableName(schema)}, ${reason}; it is left alone`, {
-      fix: `Rename or drop ${label}, or use another database.`,
-    })
+    return new SchemaError(
+      code,
+      `${label}, the target of ${tableName(schema)}, ${reason}; it is left alone`,
+      {
+        fix: `Rename or drop ${label}, or use another database.`,
+      },
+    )
   }
 
   #plan(schema: TableSchema, change: SchemaOperation | null, name: string, table: CatalogTable | null): Plan {
@@ -147,7 +153,10 @@ export class Tables {
       fallback: (column, type) => this.#fallback(schema, column, type),
     })
     if (plan.recreates) {
-      this.#context.log.warn('the table in ClickHouse is made again, as it cannot be changed to this schema', { table: tableName(schema) })
+      this.#context.log.warn(
+        'the table in ClickHouse is made again, as it cannot be changed to this schema',
+        { table: tableName(schema) },
+      )
     }
     return plan
   }
@@ -155,9 +164,15 @@ export class Tables {
   #view(schema: TableSchema, name: string, plan: Plan): { sql: string; what: string } | null {
     const { viewSuffix } = this.#config
     if (viewSuffix === '') return null
-    const columns = schema.columns.map((column) => ({ physical: plan.names.get(column.id)!, shown: column.name }))
+    const columns = schema.columns.map((column) => ({
+      physical: plan.names.get(column.id)!,
+      shown: column.name,
+    }))
     const view = name + viewSuffix
-    return { sql: viewSql(this.#place, view, name, columns, this.#marker(schema, 0n)), what: `make view ${view}` }
+    return {
+      sql: viewSql(this.#place, view, name, columns, this.#marker(schema, 0n)),
+      what: `make view ${view}`,
+    }
   }
 
   async #run(step: { sql: string; what: string } | null): Promise<void> {

@@ -74,7 +74,9 @@ export class Target {
   /** The statement that goes before the rows of an encoder. */
   insertSql(encoder: TableEncoder): string {
     const { version, deleted } = this.place.meta
-    const names = [...encoder.columns.map((column) => column.name), version, deleted].map(quoteName).join(', ')
+    const names = [...encoder.columns.map((column) => column.name), version, deleted]
+      .map(quoteName)
+      .join(', ')
     return `INSERT INTO ${qualified(this.place, this.name)} (${names}) FORMAT RowBinaryWithNamesAndTypes`
   }
 
@@ -104,7 +106,8 @@ export class Target {
 }
 
 export function unannounced(schema: TableSchema, column?: string): InternalError {
-  const what = column === undefined ? `table ${tableName(schema)}` : `column "${column}" of ${tableName(schema)}`
+  const what =
+    column === undefined ? `table ${tableName(schema)}` : `column "${column}" of ${tableName(schema)}`
   return new InternalError('clickhouse/unannounced', `rows of ${what} came before it was announced`, {
     fix: 'This is a bug of the source connector; please report it.',
   })

@@ -31,11 +31,19 @@ export type Scalar =
   | { readonly kind: 'datetime64'; readonly digits: number }
 
 /** The ClickHouse type for a source column, written as `system.columns` writes it. Every value of the column fits. */
-export function targetType(column: Pick<Column, 'type' | 'nullable'>, isKey: boolean, options: TypeOptions): string {
+export function targetType(
+  column: Pick<Column, 'type' | 'nullable'>,
+  isKey: boolean,
+  options: TypeOptions,
+): string {
   const { type } = column
   const nullable = column.nullable && !isKey
   if (type.kind === 'array' && hasArrayTarget(type, nullable, options)) {
-    return 'Array('.repeat(type.dimensions) + `Nullable(${scalarName(type.of, options)})` + ')'.repeat(type.dimensions)
+    return (
+      'Array('.repeat(type.dimensions) +
+      `Nullable(${scalarName(type.of, options)})` +
+      ')'.repeat(type.dimensions)
+    )
   }
   const name = scalarName(type, options)
   // An enum gets no Enum8: a new label would need a schema change before its first row.
@@ -44,7 +52,11 @@ export function targetType(column: Pick<Column, 'type' | 'nullable'>, isKey: boo
 }
 
 /** ClickHouse has no Nullable(Array), so that NULL and the empty array would be the same. */
-function hasArrayTarget(type: ColumnType & { kind: 'array' }, nullable: boolean, options: TypeOptions): boolean {
+function hasArrayTarget(
+  type: ColumnType & { kind: 'array' },
+  nullable: boolean,
+  options: TypeOptions,
+): boolean {
   if (options.arrays === 'text' || type.of.kind === 'array' || type.dimensions < 1) return false
   return options.arrays === 'native' || !nullable
 }
@@ -80,7 +92,13 @@ function scalarName(type: ColumnType, options: TypeOptions): string {
 
 function fitsDecimal(type: ColumnType & { kind: 'decimal' }): boolean {
   const scale = type.scale ?? 0
-  return type.precision !== null && type.precision >= 1 && type.precision <= 76 && scale >= 0 && scale <= type.precision
+  return (
+    type.precision !== null &&
+    type.precision >= 1 &&
+    type.precision <= 76 &&
+    scale >= 0 &&
+    scale <= type.precision
+  )
 }
 
 const PLAIN: Readonly<Record<string, Scalar>> = {
@@ -174,7 +192,8 @@ export function convertsExactly(from: PhysicalType, to: PhysicalType): boolean {
   if (from.nullable && !to.nullable) return false
   const a = from.scalar
   const b = to.scalar
-  if (b.kind === 'string') return a.kind === 'string' || a.kind === 'int' || a.kind === 'uuid' || a.kind === 'date32'
+  if (b.kind === 'string')
+    return a.kind === 'string' || a.kind === 'int' || a.kind === 'uuid' || a.kind === 'date32'
   if (a.kind === 'int') return b.kind === 'int'
   if (a.kind === 'float') return b.kind === 'float' && a.bits <= b.bits
   if (a.kind === 'decimal') {

@@ -183,7 +183,8 @@ export class Writer {
   }
 
   #recycle(bytes: Buffer): void {
-    if (this.#spare.length < SPARE_BUFFERS && bytes.length <= this.#options.flushBytes * 2) this.#spare.push(bytes)
+    if (this.#spare.length < SPARE_BUFFERS && bytes.length <= this.#options.flushBytes * 2)
+      this.#spare.push(bytes)
   }
 
   #throwFailure(): void {
@@ -207,5 +208,7 @@ async function unlessAborted(promise: Promise<void>, signal: AbortSignal): Promi
     signal.removeEventListener('abort', end)
   }
   if (!signal.aborted) return
-  throw new ConnectionError('clickhouse/aborted', 'the write was given up', { fix: 'Nothing: it was asked to stop.' })
+  throw new ConnectionError('clickhouse/aborted', 'the write was given up', {
+    fix: 'Nothing: it was asked to stop.',
+  })
 }
