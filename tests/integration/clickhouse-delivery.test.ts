@@ -33,6 +33,12 @@ function rows(schema: TableSchema, version: number, count: number, body = 'x'): 
 const rawCount = async (name: string) =>
   Number((await server.query<{ n: string }>(`SELECT count() AS n FROM ${name}`))[0]!.n)
 
+/** Makes the table, and keeps the server from merging rows that were written twice into one. */
+async function makeUnmerged(sink: ClickHouseSink, schema: TableSchema): Promise<void> {
+  await sink.createTable(schema)
+  await server.command(`SYSTEM STOP MERGES ${schema.name}`)
+}
+
 /** Calls again after every retryable failure, as the runtime does. */
 async function repeated<T>(call: () => Promise<T>, failures: CoreError[] = []): Promise<T> {
   for (;;) {
@@ -49,7 +55,7 @@ describe('delivery to ClickHouse', () => {
   it('leaves the same raw rows when the answer of an insert is lost and it is sent again (CH-2)', async () => {
     const schema = events()
     const sink = await connected(proxy.url, server.database)
-    await sink.createTable(schema)
+    await makeUnmerged(sink, schema)
     await sink.writeBatch(rows(schema, 1000, 10), attempt)
     proxy.loseAnswers = 2
     await expect(sink.flush(attempt)).rejects.toBeInstanceOf(ConnectionError)
@@ -66,7 +72,7 @@ describe('delivery to ClickHouse', () => {
   it('reports a failure of the background at the next call, and takes the repeated batch once', async () => {
     const schema = events()
     const sink = await connected(proxy.url, server.database, { flushRows: 100 })
-    await sink.createTable(schema)
+    await makeUnmerged(sink, schema)
     proxy.loseAnswers = 1
     const failures: CoreError[] = []
     for (let batch = 0; batch < 10; batch++) {
@@ -79,10 +85,26 @@ describe('delivery to ClickHouse', () => {
     await sink.disconnect()
   })
 
+  it('goes on in the middle of a batch when it failed there', async () => {
+    const schema = events()
+    const sink = await connected(proxy.url, server.database, { flushRows: 100 })
+    await makeUnmerged(sink, schema)
+    const failures: CoreError[] = []
+    for (const version of [1000, 2000]) {
+      proxy.loseAnswers = 1
+      const large = rows(schema, version, 450)
+      await repeated(() => sink.writeBatch(large, attempt), failures)
+    }
+    await repeated(() => sink.flush(attempt), failures)
+    expect(failures).toHaveLength(2)
+    expect(await rawCount(schema.name)).toBe(900)
+    await sink.disconnect()
+  })
+
   it('says nothing is durable before its insert is answered', async () => {
     const schema = events()
     const sink = await connected(proxy.url, server.database, { flushRows: 10 })
-    await sink.createTable(schema)
+    await makeUnmerged(sink, schema)
     proxy.hold()
     expect(await sink.writeBatch(rows(schema, 1000, 5), attempt)).toEqual({ durable: null })
     expect(await sink.writeBatch(rows(schema, 2000, 8), attempt)).toEqual({ durable: null })
@@ -95,7 +117,7 @@ describe('delivery to ClickHouse', () => {
   it('takes no more than one group in flight and one that fills', async () => {
     const schema = events()
     const sink = await connected(proxy.url, server.database, { flushBytes: '64KB' })
-    await sink.createTable(schema)
+    await makeUnmerged(sink, schema)
     proxy.hold()
     let accepted = 0
     const writing = (async () => {
@@ -119,7 +141,7 @@ describe('delivery to ClickHouse', () => {
   it('stops waiting when it is asked to, and goes on with the same insert later', async () => {
     const schema = events()
     const sink = await connected(proxy.url, server.database)
-    await sink.createTable(schema)
+    await makeUnmerged(sink, schema)
     await sink.writeBatch(rows(schema, 1000, 10), attempt)
     proxy.hold()
     const stop = new AbortController()
@@ -137,7 +159,7 @@ describe('delivery to ClickHouse', () => {
   it('ends requests that are in flight when it is disconnected', async () => {
     const schema = events()
     const sink = await connected(proxy.url, server.database)
-    await sink.createTable(schema)
+    await makeUnmerged(sink, schema)
     await sink.writeBatch(rows(schema, 1000, 10), attempt)
     proxy.hold()
     const flushing = sink.flush(attempt)
@@ -150,8 +172,8 @@ describe('delivery to ClickHouse', () => {
   it('inserts once per flush at low traffic, and in large inserts at high traffic (CH-9)', async () => {
     const [busy, quiet] = [events(), events()]
     const sink = await connected(proxy.url, server.database, { flushBytes: '1MB' })
-    await sink.createTable(busy)
-    await sink.createTable(quiet)
+    await makeUnmerged(sink, busy)
+    await makeUnmerged(sink, quiet)
     for (let batch = 0; batch < 200; batch++) await sink.writeBatch(rows(quiet, 1000 + batch, 1), attempt)
     await sink.flush(attempt)
     expect(proxy.inserts).toBe(1)
@@ -175,7 +197,7 @@ describe('delivery to ClickHouse', () => {
   it.each(['gzip', 'zstd'])('sends compressed inserts: %s', async (compression) => {
     const schema = events()
     const sink = await connected(server.url, server.database, { compression })
-    await sink.createTable(schema)
+    await makeUnmerged(sink, schema)
     await store(sink, rows(schema, 1000, 1000, 'compressible '.repeat(20)))
     expect(await server.query(`SELECT count() AS n, sum(length(body)) AS bytes FROM ${schema.name}`)).toEqual(
       [{ n: '1000', bytes: '260000' }],
@@ -191,6 +213,7 @@ describe('delivery to a server that is killed', () => {
     const schema = events()
     const sink: ClickHouseSink = await connected(own.url, 'cdc', { flushRows: 2000 })
     await sink.createTable(schema)
+    await clickHouseCommand(own.url, `SYSTEM STOP MERGES cdc.${schema.name}`)
     const failures: CoreError[] = []
     let batches = 0
     let writing = true

@@ -31,8 +31,7 @@ export function options(url: string, database: string, more: Record<string, unkn
   return Schema.decodeUnknownSync(ClickHouseConfig)({ url, database, ...more })
 }
 
-export const signal = new AbortController().signal
-export const attempt: WriteContext = { signal, attempt: 1 }
+export const attempt: WriteContext = { signal: new AbortController().signal, attempt: 1 }
 
 let runs = 0
 

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { UNCHANGED } from '../../src/core/canonical.ts'
 import { PoisonRecordError } from '../../src/core/error.ts'
+import type { ValueRow } from '../../src/core/value-batch.ts'
 import { type TestClickHouse, testClickHouse } from '../support/clickhouse.ts'
 import {
   arrayOf,
@@ -245,15 +246,61 @@ describe('cells that the log left out because they did not change', () => {
       sink,
       transaction(200, (tx) => tx.delete(schema, { id: 1n })),
     )
-    for (const id of [1n, 7n]) {
-      const batch = transaction(300, (tx) => tx.update(schema, { id, state: 'b', big: UNCHANGED, tags }))
-      const error = await sink.writeBatch(batch, attempt).catch((thrown: unknown) => thrown)
-      expect(error).toBeInstanceOf(PoisonRecordError)
-      expect(error).toMatchObject({ code: 'clickhouse/missing-base-row' })
-    }
-    await sink.flush(attempt)
-    expect(await current(schema.name)).toEqual([])
     await sink.disconnect()
+    for (const id of [1n, 7n]) {
+      const stopped = await connected(server.url, server.database)
+      await stopped.createTable(schema)
+      const batch = transaction(300, (tx) => tx.update(schema, { id, state: 'b', big: UNCHANGED, tags }))
+      // The row is never left out: a repetition fails as well.
+      for (const call of [() => store(stopped, batch), () => stopped.flush(attempt)]) {
+        const error = await call().catch((thrown: unknown) => thrown)
+        expect(error).toBeInstanceOf(PoisonRecordError)
+        expect(error).toMatchObject({ code: 'clickhouse/missing-base-row' })
+      }
+      await stopped.disconnect()
+    }
+    expect(await current(schema.name)).toEqual([])
+  })
+
+  it('builds on rows that are looked up later themselves, in the order of the log', async () => {
+    const schema = documents()
+    const sink = await connected(server.url, server.database)
+    await sink.createTable(schema)
+    await store(
+      sink,
+      transaction(100, (tx) => {
+        for (const id of [1n, 2n, 3n]) tx.insert(schema, { id, state: 'a', big: `big ${id}`, tags })
+      }),
+    )
+    const rest: ValueRow = { big: UNCHANGED, tags: UNCHANGED }
+    const chain = (version: number) =>
+      transaction(version, (tx) => {
+        tx.update(schema, { id: 1n, state: 'b', ...rest })
+        // The key moves on, and another row takes its place.
+        tx.update(schema, { id: 9n, state: UNCHANGED, ...rest }, { id: 1n })
+        tx.insert(schema, { id: 1n, state: 'new', big: 'new', tags: [] })
+        tx.update(schema, { id: 1n, state: 'newer', ...rest })
+        tx.update(schema, { id: 9n, state: 'c', ...rest })
+        // A newer complete row, and a newer tombstone, win over what is looked up later.
+        tx.update(schema, { id: 2n, state: 'b', ...rest })
+        tx.update(schema, { id: 2n, state: 'c', big: 'other', tags: [] })
+        tx.update(schema, { id: 3n, state: 'b', ...rest })
+        tx.delete(schema, { id: 3n })
+      })
+    const rows = [
+      { id: '1', state: 'newer', big: 'new', tags: [] },
+      { id: '2', state: 'c', big: 'other', tags: [] },
+      { id: '9', state: 'c', big: 'big 1', tags },
+    ]
+    const batch = chain(200)
+    await store(sink, batch)
+    expect(await current(schema.name)).toEqual(rows)
+    await sink.disconnect()
+    const replay = await connected(server.url, server.database)
+    await replay.createTable(schema)
+    await store(replay, chain(200))
+    expect(await current(schema.name)).toEqual(rows)
+    await replay.disconnect()
   })
 
   it('completes many large rows within its memory limit', async () => {

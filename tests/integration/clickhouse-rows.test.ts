@@ -186,4 +186,27 @@ describe('rows in ClickHouse', () => {
     expect(await current(b.name)).toEqual([{ id: '-1', state: 'b', note: null }])
     await sink.disconnect()
   })
+
+  it('takes the columns in the order that each batch has them', async () => {
+    const schema = orders()
+    const other = { ...schema, columns: schema.columns.toReversed(), key: [2] }
+    const sink = await connected(server.url, server.database)
+    await sink.createTable(schema)
+    for (const [index, shape] of [schema, { ...schema }, other, schema].entries()) {
+      const row = { id: BigInt(index), state: `s${index}`, note: `n${index}` }
+      await sink.writeBatch(
+        transaction(index + 1, (tx) => tx.insert(shape, row)),
+        attempt,
+      )
+    }
+    await sink.flush(attempt)
+    expect(await current(schema.name)).toEqual(
+      [0, 1, 2, 3].map((index) => ({ id: String(index), state: `s${index}`, note: `n${index}` })),
+    )
+    const mixed = transaction(9, (tx) => {
+      for (const shape of [schema, other]) tx.insert(shape, { id: 1n, state: 'a', note: 'b' })
+    })
+    await expect(sink.writeBatch(mixed, attempt)).rejects.toMatchObject({ code: 'clickhouse/two-schemas' })
+    await sink.disconnect()
+  })
 })

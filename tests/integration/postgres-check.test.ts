@@ -29,7 +29,11 @@ afterAll(async () => {
   await postgres?.[Symbol.asyncDispose]()
 })
 
-function options(tables: readonly string[], config: Partial<PostgresConfig> = {}, url = postgres.url): SourceOptions {
+function options(
+  tables: readonly string[],
+  config: Partial<PostgresConfig> = {},
+  url = postgres.url,
+): SourceOptions {
   return { url, pipeline: `${postgres.database}_check`, tables, config }
 }
 
@@ -64,10 +68,12 @@ function codes(found: readonly Problem[]): readonly string[] {
 /** What may be in no message, cause or stack. */
 async function refusal(url: string, secret = new URL(postgres.url).password): Promise<CoreError> {
   const of = options(['public.good'], {}, url)
-  const error = await newSource(of).validate(contextOf(of)).then(
-    () => Promise.reject(new Error('accepted')),
-    (reason: unknown) => reason as CoreError,
-  )
+  const error = await newSource(of)
+    .validate(contextOf(of))
+    .then(
+      () => Promise.reject(new Error('accepted')),
+      (reason: unknown) => reason as CoreError,
+    )
   for (let at: unknown = error; at instanceof Error; at = at.cause) {
     expect(`${at.message}${at.stack}${JSON.stringify(at)}`).not.toContain(secret)
   }
@@ -77,25 +83,59 @@ async function refusal(url: string, secret = new URL(postgres.url).password): Pr
 
 describe('an address that does not work', () => {
   it.each([
-    ['nobody listens', (url: URL) => void (url.port = '1'), { code: 'postgres/unreachable', retryable: true, name: 'ConnectionError' }],
-    ['no such host', (url: URL) => void (url.hostname = 'no-such-host.invalid'), { code: 'postgres/unreachable', retryable: true, name: 'ConnectionError' }],
-    ['no such database', (url: URL) => void (url.pathname = '/no_such'), { code: 'postgres/database-missing', retryable: false, name: 'AuthError' }],
-    ['no such user', (url: URL) => void (url.username = 'nobody'), { code: 'postgres/auth', retryable: false, name: 'AuthError' }],
-    ['no TLS on the server', (url: URL) => url.searchParams.set('sslmode', 'verify-full'), { code: 'postgres/tls', retryable: false, name: 'AuthError' }],
+    [
+      'nobody listens',
+      (url: URL) => void (url.port = '1'),
+      { code: 'postgres/unreachable', retryable: true, name: 'ConnectionError' },
+    ],
+    [
+      'no such host',
+      (url: URL) => void (url.hostname = 'no-such-host.invalid'),
+      { code: 'postgres/unreachable', retryable: true, name: 'ConnectionError' },
+    ],
+    [
+      'no such database',
+      (url: URL) => void (url.pathname = '/no_such'),
+      { code: 'postgres/database-missing', retryable: false, name: 'AuthError' },
+    ],
+    [
+      'no such user',
+      (url: URL) => void (url.username = 'nobody'),
+      { code: 'postgres/auth', retryable: false, name: 'AuthError' },
+    ],
+    [
+      'no TLS on the server',
+      (url: URL) => url.searchParams.set('sslmode', 'verify-full'),
+      { code: 'postgres/tls', retryable: false, name: 'AuthError' },
+    ],
   ])('says so: %s', async (_, change, expected) => {
     expect(await refusal(address(change))).toMatchObject(expected)
   })
 
   it('says so: a wrong password, without the password', async () => {
     const url = address((it) => void (it.password = 'not-the-one'))
-    expect(await refusal(url, 'not-the-one')).toMatchObject({ code: 'postgres/auth', message: expect.stringMatching(/127\.0\.0\.1:\d+\/pgcheck_.*password was refused/) })
+    expect(await refusal(url, 'not-the-one')).toMatchObject({
+      code: 'postgres/auth',
+      message: expect.stringMatching(/127\.0\.0\.1:\d+\/pgcheck_.*password was refused/),
+    })
   })
 
   it('says so: no password', async () => {
-    expect(await refusal(address((it) => void (it.password = '')), 'no secret at all')).toMatchObject({ code: 'postgres/auth', retryable: false })
+    expect(
+      await refusal(
+        address((it) => void (it.password = '')),
+        'no secret at all',
+      ),
+    ).toMatchObject({ code: 'postgres/auth', retryable: false })
   })
 
-  it.each(['localhost:5432/shop', 'mysql://u:se%20cret@h/d', 'postgres://u:secret@h:port/d', 'postgres://u:%zz-secret@h:99999/d', ''])('says so: not an address (%s)', async (url) => {
+  it.each([
+    'localhost:5432/shop',
+    'mysql://u:se%20cret@h/d',
+    'postgres://u:secret@h:port/d',
+    'postgres://u:%zz-secret@h:99999/d',
+    '',
+  ])('says so: not an address (%s)', async (url) => {
     expect(await refusal(url, 'secret')).toMatchObject({ code: 'postgres/url', name: 'ConfigError' })
   })
 })
@@ -106,7 +146,9 @@ describe('validate', () => {
     expect(await problems(options(['public.good']))).toEqual([])
     expect(await problems(options(['public.good'], { publication: `${postgres.database}_good` }))).toEqual([])
     expect(await postgres.sql('SELECT xmin::text, oid FROM pg_publication ORDER BY oid')).toEqual(before)
-    expect(await postgres.sql('SELECT 1 FROM pg_replication_slots WHERE database = current_database()')).toEqual([])
+    expect(
+      await postgres.sql('SELECT 1 FROM pg_replication_slots WHERE database = current_database()'),
+    ).toEqual([])
   })
 
   it('tells everything at once', async () => {
@@ -126,8 +168,12 @@ describe('validate', () => {
     )
     for (const { severity } of found) expect(severity).toBe('error')
     const permission = found.find(({ code }) => code === 'postgres/publication-permission')!
-    expect(permission.fix).toMatch(/CREATE PUBLICATION "sluice_pgcheck_\w+_check" FOR TABLE "public"\."full_only", "public"\."good"/)
-    expect(found.find(({ code }) => code === 'postgres/replication-permission')!.fix).toContain(`ALTER ROLE "${postgres.database}_plain" REPLICATION`)
+    expect(permission.fix).toMatch(
+      /CREATE PUBLICATION "sluice_pgcheck_\w+_check" FOR TABLE "public"\."full_only", "public"\."good"/,
+    )
+    expect(found.find(({ code }) => code === 'postgres/replication-permission')!.fix).toContain(
+      `ALTER ROLE "${postgres.database}_plain" REPLICATION`,
+    )
   })
 
   it.each([
@@ -137,9 +183,24 @@ describe('validate', () => {
     ['a table that does not exist', ['public.good', 'public.godo'], {}, ['table-missing']],
     ['no table at all', ['nowhere.*'], {}, ['no-tables']],
     ['everything excluded', ['public.*', '!public.*'], {}, ['no-tables']],
-    ['a publication without updates and deletes', ['public.good'], { publication: '%_inserts' }, ['publication-operations']],
-    ['a table outside the publication', ['public.good', 'public.guarded'], { publication: '%_good' }, ['table-not-published']],
-    ['tables outside the publication, by pattern', ['public.g*'], { publication: '%_good' }, ['tables-not-published']],
+    [
+      'a publication without updates and deletes',
+      ['public.good'],
+      { publication: '%_inserts' },
+      ['publication-operations'],
+    ],
+    [
+      'a table outside the publication',
+      ['public.good', 'public.guarded'],
+      { publication: '%_good' },
+      ['table-not-published'],
+    ],
+    [
+      'tables outside the publication, by pattern',
+      ['public.g*'],
+      { publication: '%_good' },
+      ['tables-not-published'],
+    ],
   ] as const)('says so: %s', async (_, tables, config: Partial<PostgresConfig>, expected) => {
     const publication = config.publication?.replace('%', postgres.database)
     const found = await problems(options(tables, publication === undefined ? {} : { publication }))
@@ -153,10 +214,15 @@ describe('validate', () => {
     await using other = await testPostgres('pgcheckother')
     await other.sql(`SELECT pg_create_logical_replication_slot('${database}', 'pgoutput')`)
     expect(codes(await problems(options(['public.good'], { slot: database })))).toEqual(['slot-database'])
-    const used = options(['public.good'], { publication: `${postgres.database}_good`, slot: `${postgres.database}_used` })
+    const used = options(['public.good'], {
+      publication: `${postgres.database}_good`,
+      slot: `${postgres.database}_used`,
+    })
     await using run = await SourceRun.start(used, null)
     await run.until('it streams', async () => {
-      const rows = await postgres.sql(`SELECT 1 FROM pg_replication_slots WHERE slot_name = '${used.config!.slot}' AND active`)
+      const rows = await postgres.sql(
+        `SELECT 1 FROM pg_replication_slots WHERE slot_name = '${used.config!.slot}' AND active`,
+      )
       return rows.length > 0
     })
     const found = await problems(used)
@@ -164,17 +230,23 @@ describe('validate', () => {
   })
 
   it('says so: key columns that the publication leaves out', async () => {
-    const [server] = await postgres.sql<{ version: number }>(`SELECT current_setting('server_version_num')::int AS version`)
+    const [server] = await postgres.sql<{ version: number }>(
+      `SELECT current_setting('server_version_num')::int AS version`,
+    )
     if (server!.version < 150_000) return
     await postgres.sql(`CREATE PUBLICATION ${postgres.database}_columns FOR TABLE good (v)`)
-    expect(codes(await problems(options(['public.good'], { publication: `${postgres.database}_columns` })))).toEqual(['key-not-published'])
+    expect(
+      codes(await problems(options(['public.good'], { publication: `${postgres.database}_columns` }))),
+    ).toEqual(['key-not-published'])
     await postgres.sql(`DROP PUBLICATION ${postgres.database}_columns`)
   })
 })
 
 describe('a server that is not ready', () => {
   it('says so: wal_level, no free slot, no free sender', async () => {
-    await using server = await startPostgres({ settings: { wal_level: 'replica', max_replication_slots: '0', max_wal_senders: '0' } })
+    await using server = await startPostgres({
+      settings: { wal_level: 'replica', max_replication_slots: '0', max_wal_senders: '0' },
+    })
     await sql(server.url, 'CREATE TABLE t (id int PRIMARY KEY)')
     const found = await problems({ url: server.url, pipeline: 'p', tables: ['public.t'] })
     expect(codes(found)).toEqual(['wal-level', 'no-free-slot', 'no-free-sender'])
@@ -185,7 +257,11 @@ describe('a server that is not ready', () => {
     await using server = await startPostgres({ settings: { wal_level: 'replica' } })
     await sql(server.url, 'CREATE TABLE t (id int PRIMARY KEY)')
     const run = await SourceRun.start({ url: server.url, pipeline: 'p', tables: ['public.t'] }, null)
-    expect(await run.failed()).toMatchObject({ code: 'postgres/wal-level', retryable: false, fix: expect.stringMatching(/wal_level/) })
+    expect(await run.failed()).toMatchObject({
+      code: 'postgres/wal-level',
+      retryable: false,
+      fix: expect.stringMatching(/wal_level/),
+    })
     await run.source.disconnect()
   })
 })
@@ -203,11 +279,16 @@ describe('permissions that go away later', () => {
       }),
     )
     const run = await SourceRun.start(of, null)
-    expect(await run.failed()).toMatchObject({ code: 'postgres/permission', retryable: false, fix: expect.stringMatching(/SELECT/) })
+    expect(await run.failed()).toMatchObject({
+      code: 'postgres/permission',
+      retryable: false,
+      fix: expect.stringMatching(/SELECT/),
+    })
     await run.source.disconnect()
-    const plain = await SourceRun.start({ ...of, url: asPlain() }, null).catch((error: unknown) => error as CoreError)
+    const plain = await SourceRun.start({ ...of, url: asPlain() }, null).catch(
+      (error: unknown) => error as CoreError,
+    )
     expect(plain).toMatchObject({ code: 'postgres/permission', fix: expect.stringMatching(/REPLICATION/) })
     await postgres.sql(`DROP ROLE ${role}`)
   })
 })
-

@@ -34,7 +34,11 @@ export class Mirror {
   /** One line per record of the stream, in order. */
   readonly history: string[] = []
   /** Every position that was handed over, with the length of `history` at that moment. */
-  readonly positions: { readonly position: SourcePosition; readonly at: number; readonly isCommit: boolean }[] = []
+  readonly positions: {
+    readonly position: SourcePosition
+    readonly at: number
+    readonly isCommit: boolean
+  }[] = []
   /** `kind table` of the stream, without announcements. */
   readonly schemaChanges: string[] = []
   /** Rows of copies by table. */
@@ -106,7 +110,8 @@ export class Mirror {
         this.history.push(`${change.kind} ${name}`)
         this.schemaChanges.push(`${change.kind} ${name}`)
       }
-      if (before === null || known === undefined) throw new Error(`${change.kind} of ${name}, which was not announced`)
+      if (before === null || known === undefined)
+        throw new Error(`${change.kind} of ${name}, which was not announced`)
     }
     if (known === undefined) {
       this.tables.set(name, { schema: table, rows: new Map() })
@@ -114,7 +119,8 @@ export class Mirror {
     }
     const from = known.schema.columns
     const names = table.columns.map(({ name: column }) => column)
-    if (new Set(names).size !== names.length) throw new Error(`two columns of ${name} have the same name: ${names.join(', ')}`)
+    if (new Set(names).size !== names.length)
+      throw new Error(`two columns of ${name} have the same name: ${names.join(', ')}`)
     for (const [key, row] of known.rows) {
       const cells = table.columns.map((column): [string, string | null] => {
         const old = from.find(({ id }) => id === column.id)
@@ -134,7 +140,8 @@ export class Mirror {
     const base = old ?? rows.get(keyOf(after))
     for (const [name, value] of Object.entries(row)) {
       if (value !== UNCHANGED_TEXT) continue
-      if (base === undefined) throw new Error(`${name} of ${tableName(after.table)} is unchanged, but nothing is stored`)
+      if (base === undefined)
+        throw new Error(`${name} of ${tableName(after.table)} is unchanged, but nothing is stored`)
       row[name] = base[name]!
     }
     rows.set(keyOf(after), row)
@@ -144,7 +151,8 @@ export class Mirror {
     const table = this.tables.get(tableName(schema))
     if (table === undefined) throw new Error(`${tableName(schema)} was not announced`)
     const shape = (of: TableSchema): string => of.columns.map(({ name }) => name).join()
-    if (shape(table.schema) !== shape(schema)) throw new Error(`a row of ${tableName(schema)} has another shape than announced`)
+    if (shape(table.schema) !== shape(schema))
+      throw new Error(`a row of ${tableName(schema)} has another shape than announced`)
     return table
   }
 }
@@ -254,6 +262,7 @@ export class SourceRun implements AsyncDisposable {
   /** Why `stream` ended by itself. */
   failure: CoreError | null = null
   ended = false
+  #idle = false
 
   private constructor(options: SourceOptions, mirror: Mirror) {
     this.#options = options
@@ -271,6 +280,7 @@ export class SourceRun implements AsyncDisposable {
     const run = new SourceRun(options, mirror)
     await run.source.connect(contextOf(options))
     const write = (batch: RecordBatch): void | Promise<void> => {
+      run.#idle = batch.heartbeat !== null && batch.heartbeat.position.order.endsWith('.00000000')
       mirror.apply(batch)
       return onWrite(batch)
     }
@@ -286,7 +296,10 @@ export class SourceRun implements AsyncDisposable {
 
   /** Waits until everything that is committed by now has been handed over. */
   async settled(): Promise<void> {
-    const [row] = await sql<{ lsn: string }>(this.#options.url, 'SELECT pg_current_wal_flush_lsn()::text AS lsn')
+    const [row] = await sql<{ lsn: string }>(
+      this.#options.url,
+      'SELECT pg_current_wal_flush_lsn()::text AS lsn',
+    )
     const order = orderOf(row!.lsn)
     await this.until(`the source has read to ${row!.lsn}`, () => {
       const copy = this.source.snapshotProgress()
@@ -308,6 +321,11 @@ export class SourceRun implements AsyncDisposable {
     await waitFor('the source fails', () => this.ended)
     if (this.failure === null) throw new Error('the source ended without an error')
     return this.failure
+  }
+
+  /** True once a heartbeat came: there is nothing to read at the moment. */
+  get atEnd(): boolean {
+    return this.#idle
   }
 
   abort(): void {
@@ -343,14 +361,21 @@ export function lsnOf(position: SourcePosition): string {
 }
 
 /** Copies and streams until everything is there, then stops. */
-export async function copyAndStop(options: SourceOptions, mirror = new Mirror()): Promise<{ mirror: Mirror; position: SourcePosition }> {
+export async function copyAndStop(
+  options: SourceOptions,
+  mirror = new Mirror(),
+): Promise<{ mirror: Mirror; position: SourcePosition }> {
   await using run = await SourceRun.start(options, null, mirror)
   await run.settled()
   return { mirror, position: (await run.stop())! }
 }
 
 /** Reads everything from the position on, then stops. */
-export async function resume(options: SourceOptions, from: SourcePosition, mirror = new Mirror()): Promise<Mirror> {
+export async function resume(
+  options: SourceOptions,
+  from: SourcePosition,
+  mirror = new Mirror(),
+): Promise<Mirror> {
   await using run = await SourceRun.start(options, from, mirror)
   await run.settled()
   return mirror
@@ -359,8 +384,14 @@ export async function resume(options: SourceOptions, from: SourcePosition, mirro
 /** Removes the replication slots of a database: the servers that tests share have few. */
 export async function dropSlots(url: string): Promise<void> {
   await waitFor('no slot of the database is in use', async () => {
-    const rows = await sql(url, 'SELECT 1 FROM pg_replication_slots WHERE database = current_database() AND active')
+    const rows = await sql(
+      url,
+      'SELECT 1 FROM pg_replication_slots WHERE database = current_database() AND active',
+    )
     return rows.length === 0
   })
-  await sql(url, 'SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()')
+  await sql(
+    url,
+    'SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()',
+  )
 }

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type PostgresServer, startPostgres } from '../../src/cli/demo/servers/postgres.ts'
 import { MemorySink } from '../../src/connectors/sinks/memory/sink.ts'
 import { MemoryTarget } from '../../src/connectors/sinks/memory/target.ts'
-import { ConnectionError, PositionLostError } from '../../src/core/error.ts'
+import { ConnectionError, type CoreError, PositionLostError } from '../../src/core/error.ts'
 import type { SourcePosition } from '../../src/core/position.ts'
 import { MemoryCheckpointStore } from '../../src/runtime/checkpoint/memory.ts'
 import type { PipelineResult } from '../../src/runtime/definition.ts'
@@ -38,7 +38,14 @@ const log = join(tmpdir(), `sluice-postgres-slot-${process.pid}.log`)
 beforeAll(async () => {
   server = await startPostgres({
     log,
-    settings: { wal_sender_timeout: '2s', log_statement: 'ddl', log_line_prefix: '%u ', autovacuum: 'off', max_replication_slots: '60', max_wal_senders: '60' },
+    settings: {
+      wal_sender_timeout: '2s',
+      log_statement: 'ddl',
+      log_line_prefix: '%u ',
+      autovacuum: 'off',
+      max_replication_slots: '60',
+      max_wal_senders: '60',
+    },
   })
 })
 
@@ -50,7 +57,10 @@ afterAll(async () => {
 /** A database, and the options of a source on it. */
 async function database(name: string): Promise<SourceOptions> {
   const url = await createDatabase(server.url, name)
-  await sql(url, 'CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE unrelated (id serial PRIMARY KEY, v text)')
+  await sql(
+    url,
+    'CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE unrelated (id serial PRIMARY KEY, v text)',
+  )
   return { url, pipeline: name, tables: ['public.t'] }
 }
 
@@ -88,7 +98,11 @@ class Pipeline {
           {
             name: 'memory',
             type: 'memory',
-            create: () => new FaultySink(new MemorySink({ target: options.pipeline, durable: 'flush', flushInterval: 5 }), faults),
+            create: () =>
+              new FaultySink(
+                new MemorySink({ target: options.pipeline, durable: 'flush', flushInterval: 5 }),
+                faults,
+              ),
           },
         ],
         store,
@@ -104,7 +118,12 @@ class Pipeline {
     await Promise.race([
       this.result.then(() => Promise.reject(new Error('the pipeline has ended'))),
       waitFor('the target is equal', () => {
-        const rows = this.target.rows('public.t').map(({ id, v }) => JSON.stringify([['id', String(id as number)], ['v', v]]))
+        const rows = this.target.rows('public.t').map(({ id, v }) =>
+          JSON.stringify([
+            ['id', String(id as number)],
+            ['v', v],
+          ]),
+        )
         return JSON.stringify(rows.sort()) === JSON.stringify(expected)
       }),
     ])
@@ -138,7 +157,10 @@ describe('the slot', () => {
     // The network.
     await sql(server.url, `SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active`)
     await insertAndCompare()
-    await sql(server.url, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sluice survives'`)
+    await sql(
+      server.url,
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sluice survives'`,
+    )
     await insertAndCompare()
     // A crash; the server may have forgotten the last confirmations, never more than the pipeline stored.
     await server.kill()
@@ -157,7 +179,8 @@ describe('the slot', () => {
     let refusing = false
     const faults: Faults = {
       before: (call) => {
-        if (refusing && (call === 'write' || call === 'flush')) throw new ConnectionError('test/refused', 'refused')
+        if (refusing && (call === 'write' || call === 'flush'))
+          throw new ConnectionError('test/refused', 'refused')
       },
     }
     const pipeline = new Pipeline(options, new MemoryCheckpointStore(), faults)
@@ -174,10 +197,16 @@ describe('the slot', () => {
     )) as [{ pid: number; start: string }]
     await waitFor('7 seconds have passed on the server', async () => {
       expect(await slotOf(options)).toEqual({ lsn: held.lsn, active: true })
-      const [row] = await sql<{ over: boolean }>(server.url, `SELECT now() > '${start}'::timestamptz + interval '7 seconds' AS over`)
+      const [row] = await sql<{ over: boolean }>(
+        server.url,
+        `SELECT now() > '${start}'::timestamptz + interval '7 seconds' AS over`,
+      )
       return row!.over
     })
-    const [now] = await sql<{ pid: number }>(server.url, `SELECT active_pid AS pid FROM pg_replication_slots WHERE slot_name = 'sluice_refuses'`)
+    const [now] = await sql<{ pid: number }>(
+      server.url,
+      `SELECT active_pid AS pid FROM pg_replication_slots WHERE slot_name = 'sluice_refuses'`,
+    )
     expect(now!.pid).toBe(pid)
     refusing = false
     await pipeline.untilEqual()
@@ -194,15 +223,24 @@ describe('the slot', () => {
       const run: SourceRun = await SourceRun.start(options, position, mirror)
       if (round === 0) await run.settled()
       const before = (await slotOf(options))!.lsn
-      await sql(options.url, `INSERT INTO unrelated (v) SELECT repeat('x', 100) FROM generate_series(1, 2000)`)
+      await sql(
+        options.url,
+        `INSERT INTO unrelated (v) SELECT repeat('x', 100) FROM generate_series(1, 2000)`,
+      )
       await run.settled()
       position = stored(run.source.currentPosition()!)
       await run.source.checkpoint(position)
       await run.until('the server may forget', async () => (await slotOf(options))!.lsn > before)
       // Now rows of ours among the others, and the end at any moment: nothing after `position` is stored.
-      const writes = sql(options.url, `INSERT INTO t VALUES (${round}, 'r'); INSERT INTO unrelated (v) VALUES ('y'); UPDATE t SET v = v || ${round} WHERE id = ${random.below(round + 1)}`)
+      const writes = sql(
+        options.url,
+        `INSERT INTO t VALUES (${round}, 'r'); INSERT INTO unrelated (v) VALUES ('y'); UPDATE t SET v = v || ${round} WHERE id = ${random.below(round + 1)}`,
+      )
       const moment = random.below(4)
-      await run.until('a random moment', () => mirror.history.length % 4 === moment || mirror.history.at(-1) === 'commit')
+      await run.until(
+        'a random moment',
+        () => mirror.history.length % 4 === moment || mirror.history.at(-1) === 'commit',
+      )
       await run.source.disconnect()
       run.abort()
       await writes
@@ -210,6 +248,58 @@ describe('the slot', () => {
     await resume(options, position!, mirror)
     expect(mirror.rows('public.t')).toEqual(await readRows(options.url, 't'))
     expect(mirror.rows('public.t')).toHaveLength(6)
+  })
+
+  it('and the rows survive connections that are cut at any moment: copy, catch-up, stream, schema change (PG-1)', async () => {
+    const random = seeded('cut connections')
+    const base = await database('cut')
+    const options: SourceOptions = {
+      ...base,
+      config: { catchUp: 'auto', catchUpThreshold: 1 },
+      pagesPerRange: 5,
+    }
+    await sql(base.url, `INSERT INTO t SELECT i, repeat('x', 200) FROM generate_series(1, 3000) i`)
+    const mirror = new Mirror()
+    let position: SourcePosition | null = null
+    for (let round = 1; round <= 30; round++) {
+      await sql(
+        base.url,
+        `INSERT INTO t VALUES (${10_000 + round}, 'r'); UPDATE t SET v = '${round}' WHERE id % 50 = ${round}; DELETE FROM t WHERE id = ${round}`,
+      )
+      if (round % 10 === 0)
+        await sql(
+          base.url,
+          `ALTER TABLE t ALTER v TYPE ${round === 20 ? 'text' : 'varchar(300)'} USING v || '!'`,
+        )
+      const enough = mirror.batches + random.below(30)
+      const run: SourceRun | CoreError = await SourceRun.start(options, position, mirror).catch(
+        (error: unknown) => error as CoreError,
+      )
+      const which = random.pick([
+        'true',
+        `backend_type = 'walsender'`,
+        `query LIKE 'COPY%'`,
+        'random() < 0.5',
+      ])
+      const cut = (): Promise<unknown> =>
+        sql(
+          server.url,
+          `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sluice cut' AND ${which}`,
+        )
+      if (run instanceof SourceRun) {
+        await waitFor('it has done something', () => run.ended || mirror.batches >= enough || run.atEnd)
+        await cut()
+        // It may be over before it notices.
+        await waitFor('it ends or goes on', () => run.ended || run.atEnd)
+        await run.stop()
+        position = run.source.currentPosition() === null ? null : stored(run.source.currentPosition()!)
+      }
+      const failure = run instanceof SourceRun ? run.failure : run
+      expect(failure?.retryable ?? true).toBe(true)
+    }
+    await using last = await SourceRun.start(options, position, mirror)
+    await last.settled()
+    expect(mirror.rows('public.t')).toEqual(await readRows(base.url, 't'))
   })
 
   it('is removed by teardown only, with the publication that was derived', async () => {
@@ -237,7 +327,10 @@ describe('the slot', () => {
 })
 
 describe('a position that is lost stops the start with the next step (PG-13)', () => {
-  async function failure(options: SourceOptions, position: SourcePosition): Promise<{ code: string; fix: string | undefined }> {
+  async function failure(
+    options: SourceOptions,
+    position: SourcePosition,
+  ): Promise<{ code: string; fix: string | undefined }> {
     const run = await SourceRun.start(options, position)
     const error = await run.failed()
     await run.source.disconnect()
@@ -251,7 +344,10 @@ describe('a position that is lost stops the start with the next step (PG-13)', (
     const options = await database('gone')
     const { position } = await copyAndStop(options)
     await sql(options.url, `SELECT pg_drop_replication_slot('sluice_gone'); INSERT INTO t VALUES (1, 'lost')`)
-    expect(await failure(options, position)).toMatchObject({ code: 'postgres/slot-missing', fix: expect.stringMatching(/remove the checkpoint/) })
+    expect(await failure(options, position)).toMatchObject({
+      code: 'postgres/slot-missing',
+      fix: expect.stringMatching(/remove the checkpoint/),
+    })
     expect(await slotOf(options)).toBeNull()
   })
 
@@ -260,13 +356,20 @@ describe('a position that is lost stops the start with the next step (PG-13)', (
     const { position } = await copyAndStop(options)
     await sql(server.url, `ALTER SYSTEM SET max_slot_wal_keep_size = '20MB'`)
     await sql(server.url, 'SELECT pg_reload_conf()')
-    for (let i = 0; i < 5; i++) await sql(options.url, `INSERT INTO t VALUES (${i}, 'x'); SELECT pg_switch_wal()`)
+    for (let i = 0; i < 5; i++)
+      await sql(options.url, `INSERT INTO t VALUES (${i}, 'x'); SELECT pg_switch_wal()`)
     await sql(options.url, 'CHECKPOINT')
     await sql(server.url, 'ALTER SYSTEM RESET max_slot_wal_keep_size')
     await sql(server.url, 'SELECT pg_reload_conf()')
-    const status = await sql(options.url, `SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'sluice_wal'`)
+    const status = await sql(
+      options.url,
+      `SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'sluice_wal'`,
+    )
     expect(status).toEqual([{ wal_status: 'lost' }])
-    const lost = { code: 'postgres/slot-lost', fix: expect.stringMatching(/pg_drop_replication_slot.*max_slot_wal_keep_size.*remove the checkpoint/) }
+    const lost = {
+      code: 'postgres/slot-lost',
+      fix: expect.stringMatching(/pg_drop_replication_slot.*max_slot_wal_keep_size.*remove the checkpoint/),
+    }
     expect(await failure(options, position)).toMatchObject(lost)
     // Also when there is no position: the slot would never stream again.
     const run = await SourceRun.start(options, null)
@@ -279,21 +382,30 @@ describe('a position that is lost stops the start with the next step (PG-13)', (
     const { position } = await copyAndStop(options)
     await sql(options.url, `INSERT INTO t VALUES (1, 'x')`)
     await sql(options.url, `SELECT pg_replication_slot_advance('sluice_ahead', pg_current_wal_lsn())`)
-    expect(await failure(options, position)).toMatchObject({ code: 'postgres/slot-ahead', fix: expect.stringMatching(/remove the checkpoint/) })
+    expect(await failure(options, position)).toMatchObject({
+      code: 'postgres/slot-ahead',
+      fix: expect.stringMatching(/remove the checkpoint/),
+    })
   })
 
   it('when it is the position of another cluster', async () => {
     const options = await database('cluster')
     const { position } = await copyAndStop(options)
     const other = { ...position, resume: { ...(position.resume as object), system: '1' } } as SourcePosition
-    expect(await failure(options, other)).toMatchObject({ code: 'postgres/other-cluster', fix: expect.stringMatching(/remove the checkpoint/) })
+    expect(await failure(options, other)).toMatchObject({
+      code: 'postgres/other-cluster',
+      fix: expect.stringMatching(/remove the checkpoint/),
+    })
   })
 
   it('when the publication is gone', async () => {
     const options = await database('unpublished')
     const { position } = await copyAndStop(options)
     await sql(options.url, 'DROP PUBLICATION sluice_unpublished')
-    expect(await failure(options, position)).toMatchObject({ code: 'postgres/publication-missing', fix: expect.stringMatching(/remove the checkpoint/) })
+    expect(await failure(options, position)).toMatchObject({
+      code: 'postgres/publication-missing',
+      fix: expect.stringMatching(/remove the checkpoint/),
+    })
   })
 
   it('but not when the server only forgot that it may forget more', async () => {
@@ -335,7 +447,9 @@ describe('a role with REPLICATION and SELECT only, on a publication and slot tha
     await resume({ ...options, config: { ...options.config, catchUp: 'auto' } }, position, mirror)
     expect(mirror.rows('public.t')).toEqual(await readRows(admin.url, 't'))
     expect(await sql(admin.url, 'SELECT * FROM ddl')).toEqual([])
-    const statements = readFileSync(log, 'utf8').split('\n').filter((line) => line.startsWith('minimal ') && /statement: /.test(line))
+    const statements = readFileSync(log, 'utf8')
+      .split('\n')
+      .filter((line) => line.startsWith('minimal ') && /statement: /.test(line))
     expect(statements).toEqual([])
     // The trap works.
     const client = new pg.Client(admin.url)

@@ -34,30 +34,141 @@ const TYPES: readonly (readonly [type: string, logical: string, values: readonly
   ['int4', 'int32', ['0', '-2147483648', '2147483647']],
   ['int8', 'int64', ['0', '-9223372036854775808', '9223372036854775807', '9007199254740993']],
   ['oid', 'uint32', ['0', '4294967295']],
-  ['float4', 'float32', [`'NaN'`, `'Infinity'`, `'-Infinity'`, `'-0'`, '1e-45', '3.4028235e38', '0.1', '16777217']],
-  ['float8', 'float64', [`'NaN'`, `'Infinity'`, `'-Infinity'`, `'-0'`, `'5e-324'`, '1.7976931348623157e308', '0.1', '1e20', '1e21', '0.30000000000000004']],
-  ['numeric', 'decimal', [`'NaN'`, '0', '-0.00', '1.10', `'0.00000000000000000001'`, `('1' || repeat('0', 500))::numeric`, `'-123456789012345678901234567890.123456789'`]],
+  [
+    'float4',
+    'float32',
+    [`'NaN'`, `'Infinity'`, `'-Infinity'`, `'-0'`, '1e-45', '3.4028235e38', '0.1', '16777217'],
+  ],
+  [
+    'float8',
+    'float64',
+    [
+      `'NaN'`,
+      `'Infinity'`,
+      `'-Infinity'`,
+      `'-0'`,
+      `'5e-324'`,
+      '1.7976931348623157e308',
+      '0.1',
+      '1e20',
+      '1e21',
+      '0.30000000000000004',
+    ],
+  ],
+  [
+    'numeric',
+    'decimal',
+    [
+      `'NaN'`,
+      '0',
+      '-0.00',
+      '1.10',
+      `'0.00000000000000000001'`,
+      `('1' || repeat('0', 500))::numeric`,
+      `'-123456789012345678901234567890.123456789'`,
+    ],
+  ],
   ['numeric(12,2)', 'decimal(12,2)', ['0', '-9999999999.99', '1.5']],
   ['numeric(3,0)', 'decimal(3,0)', ['999', '-1']],
-  ['money', 'decimal(19,2)', [`'0'`, `'-0.01'`, `'1234567.89'`, `'-92233720368547758.08'`, `'92233720368547758.07'`]],
-  ['text', 'text', [`''`, `' '`, `E'\\\\N'`, `E'\\\\\\\\N'`, `'N'`, `E'a\\tb\\nc\\rd\\\\e'`, `E'\\\\.'`, `'🐘 ünïcödé 漢字'`, ALL_CONTROLS, `repeat('x', 100000)`, `'NULL'`]],
+  [
+    'money',
+    'decimal(19,2)',
+    [`'0'`, `'-0.01'`, `'1234567.89'`, `'-92233720368547758.08'`, `'92233720368547758.07'`],
+  ],
+  [
+    'text',
+    'text',
+    [
+      `''`,
+      `' '`,
+      `E'\\\\N'`,
+      `E'\\\\\\\\N'`,
+      `'N'`,
+      `E'a\\tb\\nc\\rd\\\\e'`,
+      `E'\\\\.'`,
+      `'🐘 ünïcödé 漢字'`,
+      ALL_CONTROLS,
+      `repeat('x', 100000)`,
+      `'NULL'`,
+    ],
+  ],
   ['varchar(20)', 'text', [`''`, `'abc  '`]],
   ['char(5)', 'text', [`''`, `'ab'`]],
   ['name', 'text', [`'a name'`]],
   ['citext', 'text', [`'MiXed'`]],
   ['"char"', 'char', [`'x'`, `''`, `'\\'`]],
-  ['bytea', 'bytes', [`''`, `'\\x00'`, `'\\x5c780a0d09'`, `(SELECT decode(string_agg(lpad(to_hex(i), 2, '0'), ''), 'hex') FROM generate_series(0, 255) i)`, `decode(repeat('ab', 50000), 'hex')`]],
+  [
+    'bytea',
+    'bytes',
+    [
+      `''`,
+      `'\\x00'`,
+      `'\\x5c780a0d09'`,
+      `(SELECT decode(string_agg(lpad(to_hex(i), 2, '0'), ''), 'hex') FROM generate_series(0, 255) i)`,
+      `decode(repeat('ab', 50000), 'hex')`,
+    ],
+  ],
   ['uuid', 'uuid', [`'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'`, `'00000000-0000-0000-0000-000000000000'`]],
   ['json', 'json', [`'{"b": 1,  "a": [1, 2, null], "b": "\\u00fc\\n"}'`, `'null'`, `'" "'`]],
-  ['jsonb', 'json', [`'{"b": 1,  "a": [1, 2.50, null], "c": "\\u00fc\\n\\\\"}'`, `'12345678901234567890.10'`]],
-  ['date', 'date', [`'2024-02-29'`, `'infinity'`, `'-infinity'`, `'0044-03-15 BC'`, `'12345-06-07'`, `'5874897-12-31'`, `'4713-01-01 BC'`]],
+  [
+    'jsonb',
+    'json',
+    [`'{"b": 1,  "a": [1, 2.50, null], "c": "\\u00fc\\n\\\\"}'`, `'12345678901234567890.10'`],
+  ],
+  [
+    'date',
+    'date',
+    [
+      `'2024-02-29'`,
+      `'infinity'`,
+      `'-infinity'`,
+      `'0044-03-15 BC'`,
+      `'12345-06-07'`,
+      `'5874897-12-31'`,
+      `'4713-01-01 BC'`,
+    ],
+  ],
   ['time', 'time(6)', [`'00:00:00'`, `'24:00:00'`, `'12:34:56.789012'`, `'12:34:56.5'`]],
   ['time(3)', 'time(3)', [`'12:34:56.7895'`]],
   ['timetz', 'time(6) with time zone', [`'24:00:00+00'`, `'12:34:56.789+05:30'`, `'00:00:00-15:59:59'`]],
-  ['timestamp', 'timestamp(6)', [`'2024-02-29 12:34:56.789012'`, `'infinity'`, `'-infinity'`, `'0044-03-15 10:00:00 BC'`, `'12345-06-07 00:00:00.000001'`, `'294276-12-31 23:59:59.999999'`, `'4713-01-01 00:00:00 BC'`]],
+  [
+    'timestamp',
+    'timestamp(6)',
+    [
+      `'2024-02-29 12:34:56.789012'`,
+      `'infinity'`,
+      `'-infinity'`,
+      `'0044-03-15 10:00:00 BC'`,
+      `'12345-06-07 00:00:00.000001'`,
+      `'294276-12-31 23:59:59.999999'`,
+      `'4713-01-01 00:00:00 BC'`,
+    ],
+  ],
   ['timestamp(3)', 'timestamp(3)', [`'2024-02-29 12:34:56.7895'`]],
-  ['timestamptz', 'timestamp(6) with time zone', [`'2024-02-29 12:34:56.789012+05:30'`, `'infinity'`, `'-infinity'`, `'0044-03-15 10:00:00+00 BC'`, `'12345-06-07 00:00:00.000001-08'`, `'1900-01-01 00:00:00 Europe/Amsterdam'`]],
-  ['interval', 'interval', [`'0'`, `'1 year 2 mons -3 days 04:05:06.7'`, `'-178000000 years'`, `'1 microsecond'`, `'-1 day 00:00:01'`, `'100 hours'`]],
+  [
+    'timestamptz',
+    'timestamp(6) with time zone',
+    [
+      `'2024-02-29 12:34:56.789012+05:30'`,
+      `'infinity'`,
+      `'-infinity'`,
+      `'0044-03-15 10:00:00+00 BC'`,
+      `'12345-06-07 00:00:00.000001-08'`,
+      `'1900-01-01 00:00:00 Europe/Amsterdam'`,
+    ],
+  ],
+  [
+    'interval',
+    'interval',
+    [
+      `'0'`,
+      `'1 year 2 mons -3 days 04:05:06.7'`,
+      `'-178000000 years'`,
+      `'1 microsecond'`,
+      `'-1 day 00:00:01'`,
+      `'100 hours'`,
+    ],
+  ],
   ['bit(4)', 'bit', [`B'0101'`]],
   ['varbit', 'varbit', [`B''`, `B'101010101010101010101'`]],
   ['inet', 'inet', [`'192.168.0.1/24'`, `'::1'`, `'2001:db8::1/64'`]],
@@ -88,9 +199,20 @@ const TYPES: readonly (readonly [type: string, logical: string, values: readonly
   ['ints', 'array of int32', [`'{1,NULL,3}'`]],
   ['street', 'street', [`ROW('Main "st", (x)\\', 5)`, 'ROW(NULL, NULL)', `ROW('', 1)`]],
   ['hstore', 'hstore', [`'"a"=>"1", "b"=>NULL, "c d"=>"\\"q\\""'`]],
-  ['int4[]', 'array of int32', [`'{}'`, `'{1,NULL,-3}'`, `'{{1,2},{3,4}}'`, `'[0:1]={7,8}'`, `'[-1:0][2:3]={{1,2},{3,4}}'`]],
+  [
+    'int4[]',
+    'array of int32',
+    [`'{}'`, `'{1,NULL,-3}'`, `'{{1,2},{3,4}}'`, `'[0:1]={7,8}'`, `'[-1:0][2:3]={{1,2},{3,4}}'`],
+  ],
   ['int8[][]', 'array of array of int64', [`'{{9223372036854775807}}'`]],
-  ['text[]', 'array of text', [`ARRAY[NULL, 'NULL', 'null', '', ' ', 'a,b', '{}', '"', '\\', E'\\n\\t', '🐘']`, `ARRAY[['a','b'],['c',NULL]]`]],
+  [
+    'text[]',
+    'array of text',
+    [
+      `ARRAY[NULL, 'NULL', 'null', '', ' ', 'a,b', '{}', '"', '\\', E'\\n\\t', '🐘']`,
+      `ARRAY[['a','b'],['c',NULL]]`,
+    ],
+  ],
   ['bool[]', 'array of bool', [`'{t,f,NULL}'`]],
   ['float8[]', 'array of float64', [`'{NaN,Infinity,-0,5e-324}'`]],
   ['numeric(6,2)[]', 'array of decimal(6,2)', [`'{1.10,NaN,NULL}'`]],
@@ -98,7 +220,11 @@ const TYPES: readonly (readonly [type: string, logical: string, values: readonly
   ['money[]', 'money[]', [`'{1.50,-2}'`]],
   ['cash[]', 'cash[]', [`ARRAY['1.50'::money::cash, '-2000']`]],
   ['date[]', 'array of date', [`'{2024-02-29,infinity,"0044-03-15 BC"}'`]],
-  ['timestamptz[]', 'array of timestamp(6) with time zone', [`ARRAY['2024-02-29 12:00+02'::timestamptz, 'infinity']`]],
+  [
+    'timestamptz[]',
+    'array of timestamp(6) with time zone',
+    [`ARRAY['2024-02-29 12:00+02'::timestamptz, 'infinity']`],
+  ],
   ['interval[]', 'array of interval', [`ARRAY['1 day 2 hours'::interval]`]],
   ['uuid[]', 'array of uuid', [`'{A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11}'`]],
   ['jsonb[]', 'array of json', [`ARRAY['{"a": [1, "x,y"]}'::jsonb, 'null']`]],
@@ -130,8 +256,14 @@ const HOSTILE = [
 ]
 
 async function typesOfServer(): Promise<typeof TYPES> {
-  const [row] = await postgres.sql<{ version: number }>(`SELECT current_setting('server_version_num')::int AS version`)
-  return [...TYPES, ...(row!.version >= 150_000 ? SINCE_14 : []), ...(row!.version >= 170_000 ? SINCE_17 : [])]
+  const [row] = await postgres.sql<{ version: number }>(
+    `SELECT current_setting('server_version_num')::int AS version`,
+  )
+  return [
+    ...TYPES,
+    ...(row!.version >= 150_000 ? SINCE_14 : []),
+    ...(row!.version >= 170_000 ? SINCE_17 : []),
+  ]
 }
 
 describe.each(['plain', 'hostile'])('every type, in a database with %s settings', (settings) => {
@@ -139,28 +271,41 @@ describe.each(['plain', 'hostile'])('every type, in a database with %s settings'
     const types = await typesOfServer()
     const table = `types_${settings}`
     const columns = types.map(([type], index) => `c${index} ${type}`).join(', ')
-    await postgres.sql(`CREATE TABLE ${table} (id int PRIMARY KEY, ${columns}); ALTER TABLE ${table} REPLICA IDENTITY FULL`)
+    await postgres.sql(
+      `CREATE TABLE ${table} (id int PRIMARY KEY, ${columns}); ALTER TABLE ${table} REPLICA IDENTITY FULL`,
+    )
     const insert = (offset: number): string => {
       const depth = Math.max(...types.map(([, , values]) => values.length)) + 1
       const rows = Array.from({ length: depth }, (_, row) => {
-        const cells = types.map(([type, , values]) => (row < values.length ? `(${values[row]})::${type}` : 'NULL'))
+        const cells = types.map(([type, , values]) =>
+          row < values.length ? `(${values[row]})::${type}` : 'NULL',
+        )
         return `INSERT INTO ${table} VALUES (${offset + row}, ${cells.join(', ')})`
       })
       return rows.join(';\n')
     }
     await postgres.sql(insert(0))
-    if (settings === 'hostile') for (const setting of HOSTILE) await postgres.sql(`ALTER DATABASE ${postgres.database} SET ${setting}`)
+    if (settings === 'hostile')
+      for (const setting of HOSTILE) await postgres.sql(`ALTER DATABASE ${postgres.database} SET ${setting}`)
 
-    const options = { url: postgres.url, pipeline: `${postgres.database}_${settings}`, tables: [`public.${table}`] }
+    const options = {
+      url: postgres.url,
+      pipeline: `${postgres.database}_${settings}`,
+      tables: [`public.${table}`],
+    }
     const { mirror, position } = await copyAndStop(options)
     const expected = await readRows(postgres.url, table)
     expect(mirror.rows(`public.${table}`)).toEqual(expected)
 
     const { columns: described } = mirror.tables.get(`public.${table}`)!.schema
-    expect(described.slice(1).map(({ type }) => describeType(type))).toEqual(types.map(([, logical]) => logical))
+    expect(described.slice(1).map(({ type }) => describeType(type))).toEqual(
+      types.map(([, logical]) => logical),
+    )
 
     // The same rows again: by INSERT, and as old and new image of an UPDATE.
-    await postgres.sql(`BEGIN; CREATE TEMP TABLE kept AS SELECT * FROM ${table}; DELETE FROM ${table}; INSERT INTO ${table} SELECT * FROM kept; UPDATE ${table} SET id = id; COMMIT`)
+    await postgres.sql(
+      `BEGIN; CREATE TEMP TABLE kept AS SELECT * FROM ${table}; DELETE FROM ${table}; INSERT INTO ${table} SELECT * FROM kept; UPDATE ${table} SET id = id; COMMIT`,
+    )
     const streamed = await resume(options, position, mirror)
     expect(streamed.rows(`public.${table}`)).toEqual(expected)
     const [update] = streamed.history.filter((entry) => entry.startsWith('update'))
@@ -174,13 +319,20 @@ describe('names', () => {
     const strange = `Sch"ema, 'x' 🐘`
     await postgres.sql(`CREATE SCHEMA ${quoted(strange)}; CREATE TABLE ${quoted(strange)}.${quoted('Ta.ble "1"')} (${quoted('I d')} int PRIMARY KEY, ${quoted(`v'"\\`)} text);
       INSERT INTO ${quoted(strange)}.${quoted('Ta.ble "1"')} VALUES (1, 'a')`)
-    const options = { url: postgres.url, pipeline: `${postgres.database}_names`, tables: [`${strange}.*`], config: { publication: `pub "'x` } }
+    const options = {
+      url: postgres.url,
+      pipeline: `${postgres.database}_names`,
+      tables: [`${strange}.*`],
+      config: { publication: `pub "'x` },
+    }
     const mirror = new Mirror()
     await using run = await SourceRun.start(options, null, mirror)
     await run.settled()
     await postgres.sql(`INSERT INTO ${quoted(strange)}.${quoted('Ta.ble "1"')} VALUES (2, 'b')`)
     await run.settled()
-    expect(mirror.rows(`${strange}.Ta.ble "1"`)).toEqual(await readRows(postgres.url, `${quoted(strange)}.${quoted('Ta.ble "1"')}`))
+    expect(mirror.rows(`${strange}.Ta.ble "1"`)).toEqual(
+      await readRows(postgres.url, `${quoted(strange)}.${quoted('Ta.ble "1"')}`),
+    )
     expect(mirror.columns(`${strange}.Ta.ble "1"`)).toEqual(['I d', `v'"\\`])
   })
 })

@@ -18,8 +18,16 @@ function texts(count: number): readonly ColumnType[] {
   return Array.from({ length: count }, () => ({ kind: 'text' }))
 }
 
-function decode(lines: readonly (string | Buffer)[], types: readonly ColumnType[], conversions: readonly number[] | null = null): readonly (readonly Value[])[] {
-  const decoder = new CopyDecoder(schemaOf(types), conversions === null ? null : Uint8Array.from(conversions), 0x10n)
+function decode(
+  lines: readonly (string | Buffer)[],
+  types: readonly ColumnType[],
+  conversions: readonly number[] | null = null,
+): readonly (readonly Value[])[] {
+  const decoder = new CopyDecoder(
+    schemaOf(types),
+    conversions === null ? null : Uint8Array.from(conversions),
+    0x10n,
+  )
   const parts = lines.map((line) => Buffer.from(line))
   const arena = Buffer.concat(parts) as Arena
   let at = 0
@@ -36,7 +44,15 @@ function decode(lines: readonly (string | Buffer)[], types: readonly ColumnType[
 /** COPY's own writing of a text, from its documentation. */
 function escaped(text: string | null): string {
   if (text === null) return '\\N'
-  const letters: Record<string, string> = { '\b': 'b', '\f': 'f', '\n': 'n', '\r': 'r', '\t': 't', '\v': 'v', '\\': '\\' }
+  const letters: Record<string, string> = {
+    '\b': 'b',
+    '\f': 'f',
+    '\n': 'n',
+    '\r': 'r',
+    '\t': 't',
+    '\v': 'v',
+    '\\': '\\',
+  }
   return text.replace(/[\b\f\n\r\t\v\\]/g, (char) => `\\${letters[char]!}`)
 }
 
@@ -46,7 +62,9 @@ describe('COPY text', () => {
   })
 
   it('reads every escape', () => {
-    expect(decode(['\\b\\f\\n\\r\\t\\v\\\\\tx\\ty\\\\\\n\n'], texts(2))).toEqual([['\b\f\n\r\t\v\\', 'x\ty\\\n']])
+    expect(decode(['\\b\\f\\n\\r\\t\\v\\\\\tx\\ty\\\\\\n\n'], texts(2))).toEqual([
+      ['\b\f\n\r\t\v\\', 'x\ty\\\n'],
+    ])
   })
 
   it('reads lines whose columns are empty, also the only one', () => {
@@ -59,24 +77,55 @@ describe('COPY text', () => {
   })
 
   it('converts bytes and money; the backslash of bytea is an escaped one', () => {
-    const types: ColumnType[] = [{ kind: 'bytes' }, { kind: 'decimal', precision: 19, scale: 2 }, { kind: 'bytes' }]
+    const types: ColumnType[] = [
+      { kind: 'bytes' },
+      { kind: 'decimal', precision: 19, scale: 2 },
+      { kind: 'bytes' },
+    ]
     const line = '\\\\x00ff5c\t-$1,234.50\t\\N\n'
-    expect(decode([line], types, [Conversion.hexBytes, Conversion.money, Conversion.hexBytes])).toEqual([[Uint8Array.of(0, 255, 92), '-1234.50', null]])
-    expect(decode(['\\\\x\t$0.00\t\\\\x0a\n'], types, [Conversion.hexBytes, Conversion.money, Conversion.hexBytes])).toEqual([[new Uint8Array(), '0.00', Uint8Array.of(10)]])
+    expect(decode([line], types, [Conversion.hexBytes, Conversion.money, Conversion.hexBytes])).toEqual([
+      [Uint8Array.of(0, 255, 92), '-1234.50', null],
+    ])
+    expect(
+      decode(['\\\\x\t$0.00\t\\\\x0a\n'], types, [
+        Conversion.hexBytes,
+        Conversion.money,
+        Conversion.hexBytes,
+      ]),
+    ).toEqual([[new Uint8Array(), '0.00', Uint8Array.of(10)]])
   })
 
   it('reads back whatever COPY can write (property)', () => {
-    const cell = fc.oneof(fc.constant(null), fc.string({ unit: fc.constantFrom('\\', '\n', '\t', '\r', '\b', '\f', '\v', 'N', 'n', 't', '.', '🐘', 'é', '') }), fc.string({ unit: 'binary' }))
-    fc.assert(
-      fc.property(fc.integer({ min: 1, max: 4 }).chain((width) => fc.array(fc.array(cell, { minLength: width, maxLength: width }), { minLength: 1, maxLength: 5 })), (rows) => {
-        const lines = rows.map((row) => `${row.map(escaped).join('\t')}\n`)
-        expect(decode(lines, texts(rows[0]!.length))).toEqual(rows)
+    const cell = fc.oneof(
+      fc.constant(null),
+      fc.string({
+        unit: fc.constantFrom('\\', '\n', '\t', '\r', '\b', '\f', '\v', 'N', 'n', 't', '.', '🐘', 'é', ''),
       }),
+      fc.string({ unit: 'binary' }),
+    )
+    fc.assert(
+      fc.property(
+        fc
+          .integer({ min: 1, max: 4 })
+          .chain((width) =>
+            fc.array(fc.array(cell, { minLength: width, maxLength: width }), { minLength: 1, maxLength: 5 }),
+          ),
+        (rows) => {
+          const lines = rows.map((row) => `${row.map(escaped).join('\t')}\n`)
+          expect(decode(lines, texts(rows[0]!.length))).toEqual(rows)
+        },
+      ),
     )
   })
 
-  it.each([['fewer', 'a\n'], ['more', 'a\tb\tc\n'], ['no', '\n']])('refuses a line with %s columns', (_, line) => {
-    expect(() => decode([line], texts(2))).toThrow(expect.objectContaining({ code: 'postgres/copy-width' }) as Error)
+  it.each([
+    ['fewer', 'a\n'],
+    ['more', 'a\tb\tc\n'],
+    ['no', '\n'],
+  ])('refuses a line with %s columns', (_, line) => {
+    expect(() => decode([line], texts(2))).toThrow(
+      expect.objectContaining({ code: 'postgres/copy-width' }) as Error,
+    )
   })
 
   it('gives batches without positions, whose version is above earlier commits and below later ones', () => {

@@ -35,7 +35,10 @@ function decoderWith(spec: TableSpec = COLUMNS, start = 0n): PgoutputDecoder {
 }
 
 /** Decodes messages until one asks for a stop; gives that, and the batch of what was decoded. */
-function decode(decoder: PgoutputDecoder, ...messages: readonly Buffer[]): { stop: Stop; batch: RecordBatch; left: number } {
+function decode(
+  decoder: PgoutputDecoder,
+  ...messages: readonly Buffer[]
+): { stop: Stop; batch: RecordBatch; left: number } {
   const arena = arenaOf(...messages)
   let at = 0
   let stop: Stop = Stop.no
@@ -52,10 +55,12 @@ function decode(decoder: PgoutputDecoder, ...messages: readonly Buffer[]): { sto
 function summary(batch: RecordBatch): readonly unknown[] {
   return [...batch].map((record) => {
     if (record._tag === 'Insert') return ['insert', record.after.toObject()]
-    if (record._tag === 'Update') return ['update', record.after.toObject(), record.before?.toObject() ?? null]
+    if (record._tag === 'Update')
+      return ['update', record.after.toObject(), record.before?.toObject() ?? null]
     if (record._tag === 'Delete') return ['delete', record.before.toObject()]
     if (record._tag === 'Begin') return ['begin', record.id]
-    if (record._tag === 'Commit') return ['commit', record.id, (record.position.resume as { lsn: string }).lsn]
+    if (record._tag === 'Commit')
+      return ['commit', record.id, (record.position.resume as { lsn: string }).lsn]
     return record._tag
   })
 }
@@ -89,10 +94,18 @@ describe('rows', () => {
     )
     const [, record] = [...batch]
     if (record?._tag !== 'Update') throw new Error('no update')
-    expect([0, 1, 2].map((column) => record.after.state(column))).toEqual([CellState.present, CellState.unchanged, CellState.null])
+    expect([0, 1, 2].map((column) => record.after.state(column))).toEqual([
+      CellState.present,
+      CellState.unchanged,
+      CellState.null,
+    ])
     expect(record.after.value(1)).toBe(UNCHANGED)
     // Outside the identity a key tuple says nothing, whatever it holds.
-    expect([0, 1, 2].map((column) => record.before!.state(column))).toEqual([CellState.present, CellState.absent, CellState.absent])
+    expect([0, 1, 2].map((column) => record.before!.state(column))).toEqual([
+      CellState.present,
+      CellState.absent,
+      CellState.absent,
+    ])
   })
 
   it('fills an unchanged value from the complete old row', () => {
@@ -109,13 +122,24 @@ describe('rows', () => {
   })
 
   it('keeps a complete old row of a delete', () => {
-    const { batch } = decode(decoderWith({ ...COLUMNS, full: true }), begin(1n), remove(T, 'O', ['1', 'x', null]))
-    expect(summary(batch)).toEqual([['begin', '7'], ['delete', { id: '1', a: 'x', b: null }]])
+    const { batch } = decode(
+      decoderWith({ ...COLUMNS, full: true }),
+      begin(1n),
+      remove(T, 'O', ['1', 'x', null]),
+    )
+    expect(summary(batch)).toEqual([
+      ['begin', '7'],
+      ['delete', { id: '1', a: 'x', b: null }],
+    ])
   })
 
   it('converts bytes and money in place, in both images, also where one is filled from the other', () => {
     const spec: TableSpec = {
-      columns: [{ name: 'id' }, { name: 'bytes', type: { kind: 'bytes' } }, { name: 'money', type: { kind: 'decimal', precision: 19, scale: 2 } }],
+      columns: [
+        { name: 'id' },
+        { name: 'bytes', type: { kind: 'bytes' } },
+        { name: 'money', type: { kind: 'decimal', precision: 19, scale: 2 } },
+      ],
       conversions: [Conversion.none, Conversion.hexBytes, Conversion.money],
       full: true,
     }
@@ -131,7 +155,11 @@ describe('rows', () => {
       ['insert', { id: '1', bytes: Uint8Array.of(0, 255, 10), money: '-1234567.89' }],
       ['insert', { id: '2', bytes: new Uint8Array(), money: '0.00' }],
       ['insert', { id: '3', bytes: null, money: null }],
-      ['update', { id: '1', bytes: Uint8Array.of(0xde, 0xad), money: '2.00' }, { id: '1', bytes: Uint8Array.of(0xde, 0xad), money: '1.00' }],
+      [
+        'update',
+        { id: '1', bytes: Uint8Array.of(0xde, 0xad), money: '2.00' },
+        { id: '1', bytes: Uint8Array.of(0xde, 0xad), money: '1.00' },
+      ],
     ])
   })
 
@@ -139,8 +167,19 @@ describe('rows', () => {
     const decoder = decoderWith()
     decoder.setTable({ oid: 101 }, decodedTable('u', { columns: [{ name: 'k' }] }))
     decoder.setTable({ oid: 102 }, null)
-    const { batch } = decode(decoder, begin(1n), insert(101, ['a']), insert(T, ['1', null, null]), insert(102, ['not ours']), insert(101, ['b']))
-    expect([...batch].flatMap((record) => ('table' in record ? [record.table.name] : []))).toEqual(['u', 't', 'u'])
+    const { batch } = decode(
+      decoder,
+      begin(1n),
+      insert(101, ['a']),
+      insert(T, ['1', null, null]),
+      insert(102, ['not ours']),
+      insert(101, ['b']),
+    )
+    expect([...batch].flatMap((record) => ('table' in record ? [record.table.name] : []))).toEqual([
+      'u',
+      't',
+      'u',
+    ])
     expect(batch.tables.map(({ name }) => name)).toEqual(['u', 't'])
   })
 })
@@ -148,20 +187,50 @@ describe('rows', () => {
 describe('transactions', () => {
   it('closes a span in the middle of a transaction and continues it in the next batch', () => {
     const decoder = decoderWith()
-    const first = decode(decoder, begin(0x1000n), insert(T, ['1', 'x', 'x']), insert(T, ['2', 'x', 'x'])).batch
+    const first = decode(
+      decoder,
+      begin(0x1000n),
+      insert(T, ['1', 'x', 'x']),
+      insert(T, ['2', 'x', 'x']),
+    ).batch
     const second = decode(decoder, insert(T, ['3', 'x', 'x'])).batch
-    const third = decode(decoder, insert(T, ['4', 'x', 'x']), commit(0x1000n, 0x1030n), begin(0x2000n), insert(T, ['5', 'x', 'x'])).batch
-    expect(first.spans).toMatchObject([{ firstRow: 0, endRow: 2, begins: true, position: null, firstOrdinal: 0, version: 0x1000n << 16n }])
-    expect(second.spans).toMatchObject([{ firstRow: 0, endRow: 1, begins: false, position: null, firstOrdinal: 2 }])
+    const third = decode(
+      decoder,
+      insert(T, ['4', 'x', 'x']),
+      commit(0x1000n, 0x1030n),
+      begin(0x2000n),
+      insert(T, ['5', 'x', 'x']),
+    ).batch
+    expect(first.spans).toMatchObject([
+      { firstRow: 0, endRow: 2, begins: true, position: null, firstOrdinal: 0, version: 0x1000n << 16n },
+    ])
+    expect(second.spans).toMatchObject([
+      { firstRow: 0, endRow: 1, begins: false, position: null, firstOrdinal: 2 },
+    ])
     expect(third.spans).toMatchObject([
-      { firstRow: 0, endRow: 1, begins: false, firstOrdinal: 3, version: 0x1000n << 16n, ordinalLimit: ORDINAL_LIMIT },
+      {
+        firstRow: 0,
+        endRow: 1,
+        begins: false,
+        firstOrdinal: 3,
+        version: 0x1000n << 16n,
+        ordinalLimit: ORDINAL_LIMIT,
+      },
       { firstRow: 1, endRow: 2, begins: true, position: null, firstOrdinal: 0, version: 0x2000n << 16n },
     ])
-    expect([first, second, third].map(({ position }) => position?.order ?? null)).toEqual([null, null, '0000000000001030.00000000'])
-    expect([first, second, third].map(({ endsInTransaction }) => endsInTransaction)).toEqual([true, true, true])
-    expect([first, second, third].flatMap((batch) => summary(batch).map((entry) => (entry as string[])[0]))).toEqual([
-      'begin', 'insert', 'insert', 'insert', 'insert', 'commit', 'begin', 'insert',
+    expect([first, second, third].map(({ position }) => position?.order ?? null)).toEqual([
+      null,
+      null,
+      '0000000000001030.00000000',
     ])
+    expect([first, second, third].map(({ endsInTransaction }) => endsInTransaction)).toEqual([
+      true,
+      true,
+      true,
+    ])
+    expect(
+      [first, second, third].flatMap((batch) => summary(batch).map((entry) => (entry as string[])[0])),
+    ).toEqual(['begin', 'insert', 'insert', 'insert', 'insert', 'commit', 'begin', 'insert'])
   })
 
   it('ends a transaction whose rows were all handed over before its commit came', () => {
@@ -185,13 +254,35 @@ describe('transactions', () => {
 
   it('gives the position of the last commit of a batch, with the tables of that moment', () => {
     const decoder = decoderWith()
-    const table = { oid: T, copiedAt: '0/1', types: [], file: 1, lastNumber: 1, schema: decodedTable('t', COLUMNS).schema }
+    const table = {
+      oid: T,
+      copiedAt: '0/1',
+      types: [],
+      file: 1,
+      lastNumber: 1,
+      schema: decodedTable('t', COLUMNS).schema,
+    }
     const row = insert(T, ['1', 'x', 'x'])
     decoder.resumeTables = { 'public.t': table }
-    const { batch } = decode(decoder, begin(0xff_0000_0010n), row, commit(0xff_0000_0010n, 0xff_ffff_fff0n), begin(0x100_0000_0000n), row, commit(0x100_0000_0000n, 0x100_0000_0030n))
-    expect(batch.spans.map(({ position }) => position?.order)).toEqual(['000000fffffffff0.00000000', '0000010000000030.00000000'])
+    const { batch } = decode(
+      decoder,
+      begin(0xff_0000_0010n),
+      row,
+      commit(0xff_0000_0010n, 0xff_ffff_fff0n),
+      begin(0x100_0000_0000n),
+      row,
+      commit(0x100_0000_0000n, 0x100_0000_0030n),
+    )
+    expect(batch.spans.map(({ position }) => position?.order)).toEqual([
+      '000000fffffffff0.00000000',
+      '0000010000000030.00000000',
+    ])
     expect(batch.position).toBe(batch.spans[1]!.position)
-    expect(readResume(batch.position!)).toEqual({ lsn: '100/30', system: '77', tables: { 'public.t': table } })
+    expect(readResume(batch.position!)).toEqual({
+      lsn: '100/30',
+      system: '77',
+      tables: { 'public.t': table },
+    })
   })
 
   it('skips commits that start before the resume position, not the one that starts there', () => {
@@ -199,10 +290,18 @@ describe('transactions', () => {
     const row = (id: string): Buffer => insert(T, [id, 'x', 'x'])
     const { batch } = decode(
       decoder,
-      begin(0x1fffn), row('1'), commit(0x1fffn, 0x2000n),
-      begin(0x2000n), row('2'), commit(0x2000n, 0x2030n),
+      begin(0x1fffn),
+      row('1'),
+      commit(0x1fffn, 0x2000n),
+      begin(0x2000n),
+      row('2'),
+      commit(0x2000n, 0x2030n),
     )
-    expect(summary(batch)).toEqual([['begin', '7'], ['insert', { id: '2', a: 'x', b: 'x' }], ['commit', '7', '0/2030']])
+    expect(summary(batch)).toEqual([
+      ['begin', '7'],
+      ['insert', { id: '2', a: 'x', b: 'x' }],
+      ['commit', '7', '0/2030'],
+    ])
   })
 
   it('skips rows that are in the copy of their table, by commit, for each table on its own', () => {
@@ -213,12 +312,22 @@ describe('transactions', () => {
     const rows = (id: string): Buffer[] => [insert(1, [id]), insert(2, [id]), insert(3, [id])]
     const { batch } = decode(
       decoder,
-      begin(0xfffn), ...rows('a'), commit(0xfffn, 0x1000n),
-      begin(0x1000n), ...rows('b'), commit(0x1000n, 0x1500n),
-      begin(0x1fffn), ...rows('c'), commit(0x1fffn, 0x2000n),
-      begin(0x2000n), ...rows('d'), commit(0x2000n, 0x2030n),
+      begin(0xfffn),
+      ...rows('a'),
+      commit(0xfffn, 0x1000n),
+      begin(0x1000n),
+      ...rows('b'),
+      commit(0x1000n, 0x1500n),
+      begin(0x1fffn),
+      ...rows('c'),
+      commit(0x1fffn, 0x2000n),
+      begin(0x2000n),
+      ...rows('d'),
+      commit(0x2000n, 0x2030n),
     )
-    const rowsOf = [...batch].flatMap((record) => (record._tag === 'Insert' ? [`${record.table.name} ${String(record.after.value(0))}`] : []))
+    const rowsOf = [...batch].flatMap((record) =>
+      record._tag === 'Insert' ? [`${record.table.name} ${String(record.after.value(0))}`] : [],
+    )
     expect(rowsOf).toEqual(['early b', 'early c', 'early d', 'late d'])
   })
 
@@ -226,14 +335,19 @@ describe('transactions', () => {
     const decoder = decoderWith()
     decode(decoder, begin(0x1000n), insert(T, ['1', 'x', 'x']))
     decoder.setTable({ oid: T }, decodedTable('t', { ...COLUMNS, skipBelow: 0x1001n }))
-    expect(summary(decode(decoder, insert(T, ['2', 'x', 'x']), commit(0x1000n, 0x1030n)).batch)).toEqual([['commit', '7', '0/1030']])
+    expect(summary(decode(decoder, insert(T, ['2', 'x', 'x']), commit(0x1000n, 0x1030n)).batch)).toEqual([
+      ['commit', '7', '0/1030'],
+    ])
   })
 })
 
 describe('what needs attention', () => {
   it('stops after every relation, also a repeated one', () => {
     const decoder = decoderWith()
-    const message = relation(200, 'näme', [{ name: 'id', identity: true, type: 23 }, { name: 'n', type: 1700, modifier: 786_438 }])
+    const message = relation(200, 'näme', [
+      { name: 'id', identity: true, type: 23 },
+      { name: 'n', type: 1700, modifier: 786_438 },
+    ])
     for (let i = 0; i < 2; i++) {
       expect(decode(decoder, begin(1n), message).stop).toBe(Stop.after)
       expect(decoder.attention).toEqual({
@@ -253,14 +367,21 @@ describe('what needs attention', () => {
 
   it('reads OIDs above 2^31 and an empty namespace', () => {
     const parsed = readRelation(relation(0xffff_fff0, 'pg_x', [{ name: 'a', type: 0xffff_0000 }], ''))
-    expect(parsed).toMatchObject({ oid: 0xffff_fff0, namespace: 'pg_catalog', columns: [{ type: 0xffff_0000 }] })
+    expect(parsed).toMatchObject({
+      oid: 0xffff_fff0,
+      namespace: 'pg_catalog',
+      columns: [{ type: 0xffff_0000 }],
+    })
   })
 
   it('stops after a truncate with the tables that are ours, in the transaction', () => {
     const decoder = decoderWith()
     decoder.setTable({ oid: 101 }, decodedTable('u', { columns: [{ name: 'k' }] }))
     decoder.setTable({ oid: 102 }, null)
-    decoder.setTable({ oid: 103 }, decodedTable('copied later', { columns: [{ name: 'k' }], skipBelow: SKIP_ALL }))
+    decoder.setTable(
+      { oid: 103 },
+      decodedTable('copied later', { columns: [{ name: 'k' }], skipBelow: SKIP_ALL }),
+    )
     const { stop, batch } = decode(decoder, begin(1n), truncate([101, T, 102, 103], 3))
     expect(stop).toBe(Stop.after)
     expect(decoder.attention).toMatchObject({ kind: 'truncate', tables: [{ name: 'u' }, { name: 't' }] })
@@ -282,23 +403,46 @@ describe('what needs attention', () => {
     ['update', update(T, ['2', null, null])],
     ['update with a key', update(T, ['2', null, null], { kind: 'K', cells: ['1', null, null] })],
     ['update with an old row', update(T, ['2', null, null], { kind: 'O', cells: ['1', 'x', 'x'] })],
-  ])('takes back a row with NULL in a column that is not nullable, and decodes it again: %s', (_, message) => {
-    const strict: TableSpec = { columns: [{ name: 'id', nullable: false }, { name: 'a', nullable: false }, { name: 'b', nullable: false }] }
-    const decoder = decoderWith(strict)
-    const { stop, batch, left } = decode(decoder, begin(1n), insert(T, ['1', 'x', 'x']), message, commit(1n, 2n))
-    expect(stop).toBe(Stop.before)
-    expect(left).toBe(2)
-    expect(decoder.attention).toEqual({ kind: 'nullable', oid: T, columns: [1, 2] })
-    expect(summary(batch)).toEqual([['begin', '7'], ['insert', { id: '1', a: 'x', b: 'x' }]])
-    decoder.setTable({ oid: T }, decodedTable('t', COLUMNS))
-    const again = decode(decoder, message, commit(1n, 2n)).batch
-    expect(again.rowCount).toBe(1)
-    expect([...again].at(-2)).toMatchObject({ after: expect.anything() })
-    expect(again.spans).toMatchObject([{ begins: false, firstOrdinal: 1 }])
-  })
+  ])(
+    'takes back a row with NULL in a column that is not nullable, and decodes it again: %s',
+    (_, message) => {
+      const strict: TableSpec = {
+        columns: [
+          { name: 'id', nullable: false },
+          { name: 'a', nullable: false },
+          { name: 'b', nullable: false },
+        ],
+      }
+      const decoder = decoderWith(strict)
+      const { stop, batch, left } = decode(
+        decoder,
+        begin(1n),
+        insert(T, ['1', 'x', 'x']),
+        message,
+        commit(1n, 2n),
+      )
+      expect(stop).toBe(Stop.before)
+      expect(left).toBe(2)
+      expect(decoder.attention).toEqual({ kind: 'nullable', oid: T, columns: [1, 2] })
+      expect(summary(batch)).toEqual([
+        ['begin', '7'],
+        ['insert', { id: '1', a: 'x', b: 'x' }],
+      ])
+      decoder.setTable({ oid: T }, decodedTable('t', COLUMNS))
+      const again = decode(decoder, message, commit(1n, 2n)).batch
+      expect(again.rowCount).toBe(1)
+      expect([...again].at(-2)).toMatchObject({ after: expect.anything() })
+      expect(again.spans).toMatchObject([{ begins: false, firstOrdinal: 1 }])
+    },
+  )
 
   it('does not mind NULL in a key tuple of columns that are not nullable', () => {
-    const strict: TableSpec = { columns: [{ name: 'id', nullable: false }, { name: 'a', nullable: false }] }
+    const strict: TableSpec = {
+      columns: [
+        { name: 'id', nullable: false },
+        { name: 'a', nullable: false },
+      ],
+    }
     expect(decode(decoderWith(strict), begin(1n), remove(T, 'K', ['1', null])).stop).toBe(Stop.no)
   })
 })
@@ -310,15 +454,35 @@ describe('messages that are not understood stop (law L5)', () => {
     ['a truncate of one', truncate([999]), 'postgres/unknown-relation'],
     ['fewer columns', insert(T, ['1']), 'postgres/tuple-width'],
     ['more columns', insert(T, ['1', '2', '3', '4']), 'postgres/tuple-width'],
-    ['a binary value', Buffer.concat([Buffer.from('I'), int32(T), Buffer.from('N'), Buffer.from([0, 3]), Buffer.from('b'), int32(1), Buffer.from('x')]), 'postgres/tuple-kind'],
+    [
+      'a binary value',
+      Buffer.concat([
+        Buffer.from('I'),
+        int32(T),
+        Buffer.from('N'),
+        Buffer.from([0, 3]),
+        Buffer.from('b'),
+        int32(1),
+        Buffer.from('x'),
+      ]),
+      'postgres/tuple-kind',
+    ],
   ])('%s', (_, message, code) => {
-    expect(() => decode(decoderWith(), begin(1n), message)).toThrow(expect.objectContaining({ code }) as Error)
+    expect(() => decode(decoderWith(), begin(1n), message)).toThrow(
+      expect.objectContaining({ code }) as Error,
+    )
   })
 
   it('passes over types, origins and logical messages', () => {
     const type = Buffer.concat([Buffer.from('Y'), int32(1), Buffer.from('\0x\0')])
     const origin = Buffer.concat([Buffer.from('O'), int64(1n), Buffer.from('o\0')])
-    const message = Buffer.concat([Buffer.from('M'), Buffer.from([1]), int64(1n), Buffer.from('p\0'), int32(0)])
+    const message = Buffer.concat([
+      Buffer.from('M'),
+      Buffer.from([1]),
+      int64(1n),
+      Buffer.from('p\0'),
+      int32(0),
+    ])
     expect(decode(decoderWith(), begin(1n), origin, type, message).stop).toBe(Stop.no)
   })
 })

@@ -1,7 +1,11 @@
 /** pgoutput messages by hand, as "Logical Replication Message Formats" of the PostgreSQL documentation has them. */
 import type { TableSchema } from '../../../src/core/table.ts'
 import type { ColumnType } from '../../../src/core/column-type.ts'
-import { type DecodedTable, readRelation, type RelationMessage } from '../../../src/connectors/sources/postgres/relation.ts'
+import {
+  type DecodedTable,
+  readRelation,
+  type RelationMessage,
+} from '../../../src/connectors/sources/postgres/relation.ts'
 import type { Arena } from '../../../src/core/packed-rows.ts'
 
 /** Text, NULL, or an unchanged TOAST value. */
@@ -60,7 +64,11 @@ export function insert(oid: number, cells: readonly Cell[]): Buffer {
   return Buffer.concat([Buffer.from('I'), int32(oid), Buffer.from('N'), tuple(cells)])
 }
 
-export function update(oid: number, cells: readonly Cell[], old?: { readonly kind: 'K' | 'O'; readonly cells: readonly Cell[] }): Buffer {
+export function update(
+  oid: number,
+  cells: readonly Cell[],
+  old?: { readonly kind: 'K' | 'O'; readonly cells: readonly Cell[] },
+): Buffer {
   const before = old === undefined ? [] : [Buffer.from(old.kind), tuple(old.cells)]
   return Buffer.concat([Buffer.from('U'), int32(oid), ...before, Buffer.from('N'), tuple(cells)])
 }
@@ -80,7 +88,12 @@ export interface ColumnSpec {
   readonly modifier?: number
 }
 
-export function relation(oid: number, name: string, columns: readonly ColumnSpec[], namespace = 'public'): Buffer {
+export function relation(
+  oid: number,
+  name: string,
+  columns: readonly ColumnSpec[],
+  namespace = 'public',
+): Buffer {
   return Buffer.concat([
     Buffer.from('R'),
     int32(oid),
@@ -102,7 +115,11 @@ export function parsedRelation(...args: Parameters<typeof relation>): RelationMe
 }
 
 export interface TableSpec {
-  readonly columns: readonly { readonly name: string; readonly type?: ColumnType; readonly nullable?: boolean }[]
+  readonly columns: readonly {
+    readonly name: string
+    readonly type?: ColumnType
+    readonly nullable?: boolean
+  }[]
   readonly key?: readonly number[]
   readonly conversions?: readonly number[]
   readonly skipBelow?: bigint
@@ -127,7 +144,9 @@ export function decodedTable(name: string, spec: TableSpec): DecodedTable {
   }
   return {
     schema,
-    identity: Uint8Array.from(schema.columns, (_, index) => (spec.full === true || key.includes(index) ? 1 : 0)),
+    identity: Uint8Array.from(schema.columns, (_, index) =>
+      spec.full === true || key.includes(index) ? 1 : 0,
+    ),
     required: Uint8Array.from(schema.columns, (column) => (column.nullable ? 0 : 1)),
     conversions: spec.conversions === undefined ? null : Uint8Array.from(spec.conversions),
     skipBelow: spec.skipBelow ?? 0n,

@@ -54,27 +54,48 @@ describe('positions', () => {
 
   it('of a copy come after the place where it streams from, and before everything later (property)', () => {
     fc.assert(
-      fc.property(fc.bigInt({ min: 0n, max: 2n ** 63n }), fc.integer({ min: 1, max: 2 ** 31 }), fc.integer({ min: 1, max: 2 ** 31 }), (place, one, two) => {
-        const copy = copyPosition(place, one, '1', {})
-        expect(comparePositions(at(place), copy)).toBeLessThan(0)
-        expect(comparePositions(copy, at(place + 1n))).toBeLessThan(0)
-        expect(Math.sign(comparePositions(copy, copyPosition(place, two, '1', {})))).toBe(Math.sign(one - two))
-        expect(copyStep(copy)).toBe(one)
-        expect(copyStep(at(place))).toBe(0)
-      }),
+      fc.property(
+        fc.bigInt({ min: 0n, max: 2n ** 63n }),
+        fc.integer({ min: 1, max: 2 ** 31 }),
+        fc.integer({ min: 1, max: 2 ** 31 }),
+        (place, one, two) => {
+          const copy = copyPosition(place, one, '1', {})
+          expect(comparePositions(at(place), copy)).toBeLessThan(0)
+          expect(comparePositions(copy, at(place + 1n))).toBeLessThan(0)
+          expect(Math.sign(comparePositions(copy, copyPosition(place, two, '1', {})))).toBe(
+            Math.sign(one - two),
+          )
+          expect(copyStep(copy)).toBe(one)
+          expect(copyStep(at(place))).toBe(0)
+        },
+      ),
     )
   })
 
   it('survive a checkpoint store', () => {
     const position = copyPosition(0x16b374d848n, 3, '777', {})
     const back = JSON.parse(JSON.stringify(position)) as typeof position
-    expect(back).toEqual({ order: '00000016b374d848.00000003', resume: { lsn: '16/B374D848', system: '777', tables: {} } })
+    expect(back).toEqual({
+      order: '00000016b374d848.00000003',
+      resume: { lsn: '16/B374D848', system: '777', tables: {} },
+    })
     expect(readResume(back)).toEqual({ lsn: '16/B374D848', system: '777', tables: {} })
     expect(copyStep(back)).toBe(3)
   })
 
-  it.each<Json>([null, 7, 'x', {}, { lsn: 5, tables: {} }, { lsn: '0/1' }, { lsn: '0/1', tables: null }, { file: 'binlog.1', offset: 4 }])('refuse what another source wrote: %j', (resume) => {
-    expect(() => readResume({ order: '1', resume })).toThrow(expect.objectContaining({ code: 'postgres/position', fix: expect.any(String) }) as Error)
+  it.each<Json>([
+    null,
+    7,
+    'x',
+    {},
+    { lsn: 5, tables: {} },
+    { lsn: '0/1' },
+    { lsn: '0/1', tables: null },
+    { file: 'binlog.1', offset: 4 },
+  ])('refuse what another source wrote: %j', (resume) => {
+    expect(() => readResume({ order: '1', resume })).toThrow(
+      expect.objectContaining({ code: 'postgres/position', fix: expect.any(String) }) as Error,
+    )
   })
 })
 

@@ -1,4 +1,5 @@
 import type { RecordBatch } from '../../../core/batch.ts'
+import { InternalError } from '../../../core/error.ts'
 import type { TableSchema } from '../../../core/table.ts'
 import type { PartialRows } from './partial-rows.ts'
 import type { Target } from './target.ts'
@@ -40,7 +41,7 @@ export class BatchEncoder {
     for (;;) {
       const stop = batch.rows === null ? 'end' : this.#encode(batch)
       if (stop === 'end') return
-      if (stop === 'partial') await this.#complete(batch, signal)
+      if (stop === 'partial') this.#takePartial(batch)
       else await this.#writer.seal(stop === 'other-columns', signal)
     }
   }
@@ -77,9 +78,8 @@ export class BatchEncoder {
           this.#low = low
           return 'partial'
         }
-        buffer.rows += written
         target.saw(high, low)
-        writer.added(out.at - before, written)
+        writer.added(buffer, out.at - before, written)
         if (writer.full) {
           this.#row = row + 1
           return 'full'
@@ -91,28 +91,37 @@ export class BatchEncoder {
   }
 
   /** The row that the fast loop stopped at. */
-  async #complete(batch: RecordBatch, signal: AbortSignal): Promise<void> {
+  #takePartial(batch: RecordBatch): void {
     const rows = batch.rows!
     const row = this.#row
     const buffer = this.#buffers(batch)![rows.tableOf[row]!]!
-    const before = buffer.out.at
     const partial = { rows, row, high: this.#high, low: this.#low }
-    const written = await this.#partialRows.write(partial, buffer, signal)
-    buffer.rows += written
+    const taken = this.#partialRows.take(partial, buffer)
     buffer.target.saw(partial.high, partial.low)
-    this.#writer.added(buffer.out.at - before, written)
+    this.#writer.added(buffer, taken.bytes, taken.rows)
     this.#row = row + 1
   }
 
   /** By index of the batch's tables. Null when rows with other columns have to be inserted first. */
   #buffers(batch: RecordBatch): readonly TableBuffer[] | null {
-    const buffers: TableBuffer[] = []
-    for (const table of batch.tables) {
+    const encoders = batch.tables.map((table) => {
       const target = this.#targetOf(table)
-      const buffer = this.#writer.buffer(target, target.encoder(table))
+      return { table, target, encoder: target.encoder(table) }
+    })
+    const buffers: TableBuffer[] = []
+    for (const { table, target, encoder } of encoders) {
+      // Compared after all were asked for, as each target has one encoder at a time.
+      if (target.encoder(table) !== encoder) throw twoSchemas(target)
+      const buffer = this.#writer.buffer(target, encoder)
       if (buffer === null) return null
       buffers.push(buffer)
     }
     return buffers
   }
+}
+
+function twoSchemas(target: Target): InternalError {
+  return new InternalError('clickhouse/two-schemas', `a batch has rows of two schemas for ${target.label}`, {
+    fix: 'This is a bug of the source connector; please report it.',
+  })
 }

@@ -1,11 +1,14 @@
 import { CoreError, type Problem } from '../../../core/error.ts'
 import { DOCUMENTED_TIMESTAMPS, type TimestampRange, WIDE_TIMESTAMPS } from './cell-times.ts'
 import type { ClickHouseConfig } from './config.ts'
+import { quoteName } from './ddl.ts'
 import type { Session } from './session.ts'
 
 /** The first version with `ReplacingMergeTree(version, is_deleted)`. */
 const MIN_VERSION = [23, 5] as const
 const RIGHTS = 'SELECT, INSERT, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, TRUNCATE, ALTER'
+/** Asked for by newer servers, unless their configuration leaves it out. */
+const ENGINE_RIGHT = 'TABLE ENGINE ON ReplacingMergeTree'
 /** Databases where CREATE OR REPLACE works. */
 const DATABASE_ENGINES = ['Atomic', 'Replicated', 'Shared', 'Overlay']
 
@@ -50,7 +53,7 @@ async function databaseProblems(session: Session, config: ClickHouseConfig): Pro
   if (engine === undefined) {
     if (config.createDatabase) return []
     const message = `database "${config.database}" does not exist, or the user may not see it`
-    const fix = `Run CREATE DATABASE \`${config.database}\`, or set \`createDatabase: true\`.`
+    const fix = `Run CREATE DATABASE ${quoteName(config.database)}, or set \`createDatabase: true\`.`
     return [{ severity: 'error', code: 'clickhouse/no-database', message, fix }]
   }
   if (DATABASE_ENGINES.includes(engine)) return []
@@ -66,21 +69,34 @@ async function rightsProblems(session: Session): Promise<readonly Problem[]> {
     const fix = 'Use a user whose profile is not read-only.'
     return [{ severity: 'error', code: 'clickhouse/read-only', message, fix }]
   }
-  const missing = await missingRights(session)
-  if (!missing) return []
-  const message = `the user may not do all of this in database "${session.database}": ${RIGHTS}`
-  const fix = `Run GRANT ${RIGHTS} ON \`${session.database}\`.* TO the user.`
-  return [{ severity: 'error', code: 'clickhouse/no-permission', message, fix }]
+  const database = `${quoteName(session.database)}.*`
+  const missing: string[] = []
+  for (const grant of [`${RIGHTS} ON ${database}`, ENGINE_RIGHT]) {
+    if (!(await isGranted(session, grant))) missing.push(grant)
+  }
+  return missing.map((grant) => {
+    const message = `the user has not all of these rights: ${grant}`
+    return {
+      severity: 'error',
+      code: 'clickhouse/no-permission',
+      message,
+      fix: `Run GRANT ${grant} TO the user.`,
+    }
+  })
 }
 
-/** False also where the server is too old to be asked. */
-async function missingRights(session: Session): Promise<boolean> {
+/** True also where the server is too old to be asked. */
+async function isGranted(session: Session, grant: string): Promise<boolean> {
   try {
-    const name = session.database.replaceAll('\\', '\\\\').replaceAll('`', '\\`')
-    const rows = await session.rows<[number]>(`CHECK GRANT ${RIGHTS} ON \`${name}\`.*`)
-    return rows[0]?.[0] === 0
-  } catch {
-    return false
+    const answer = await session.read(
+      `CHECK GRANT ${grant}`,
+      'read the rights of the user',
+      Number.POSITIVE_INFINITY,
+    )
+    return answer?.toString().trim() !== '0'
+  } catch (error) {
+    if (error instanceof CoreError && error.retryable) throw error
+    return true
   }
 }
 

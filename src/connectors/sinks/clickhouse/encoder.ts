@@ -2,6 +2,7 @@ import { PoisonRecordError } from '../../../core/error.ts'
 import { CellState, Op, type PackedRows } from '../../../core/packed-rows.ts'
 import { type TableSchema, tableName } from '../../../core/table.ts'
 import { cellWriter } from './cell-arrays.ts'
+import { decimalBytes } from './cell-numbers.ts'
 import type { TimestampRange } from './cell-times.ts'
 import { CellRefused, type CellWriter } from './cells.ts'
 import { compileRow, type RowEncoder } from './row-encoder.ts'
@@ -36,6 +37,8 @@ export class TableEncoder {
   /** Goes before the first row: the server checks names and types against the table. */
   readonly header: Buffer
   readonly slack: number
+  /** Where the row begins that `encodeFilled` wrote last, behind the tombstone of its old key. */
+  lastRow = 0
   readonly #writers: readonly CellWriter[]
   readonly #row: RowEncoder
   /** What a deleted row holds outside its key. */
@@ -64,10 +67,9 @@ export class TableEncoder {
   }
 
   /**
-   * Writes one change: a row, a tombstone, or both when the key changed. False, with nothing written, when the new
-   * image leaves unchanged cells out: see `encodeFilled`. Throws `PoisonRecordError`.
+   * Writes one change: a row, a tombstone, or both when the key changed. Throws `PoisonRecordError`.
    *
-   * @returns how many rows were written; 0 when cells are missing.
+   * @returns how many rows were written; 0 when the new image leaves unchanged cells out, see `encodeFilled`.
    */
   encode(rows: PackedRows, row: number, high: number, low: number, out: RowWriter): number {
     const start = out.at
@@ -112,6 +114,7 @@ export class TableEncoder {
     try {
       const changed = old >= 0 && this.keyChanged(rows, old, image)
       if (changed) this.#tombstone(rows, old, high, low, out)
+      this.lastRow = out.at
       for (let index = 0; index < this.columns.length; index++) {
         out.reserve(0)
         const from = this.#filledFrom(rows, image, old, index)
@@ -285,7 +288,7 @@ export function fixedSize(type: PhysicalType & { kind: 'scalar' }): number | nul
     case 'float':
       return scalar.bits / 8
     case 'decimal':
-      return scalar.precision <= 9 ? 4 : scalar.precision <= 18 ? 8 : scalar.precision <= 38 ? 16 : 32
+      return decimalBytes(scalar.precision)
     case 'bool':
       return 1
     case 'uuid':

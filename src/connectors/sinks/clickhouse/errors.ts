@@ -39,7 +39,7 @@ const AUTH: Readonly<Record<number, Meaning>> = {
   164: { slug: 'read-only', fix: 'Use a user whose profile is not read-only.' },
   497: {
     slug: 'no-permission',
-    fix: 'Grant the user SELECT, INSERT, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, TRUNCATE and ALTER on the database.',
+    fix: 'Grant the user SELECT, INSERT, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, TRUNCATE and ALTER on the database, and TABLE ENGINE on ReplacingMergeTree.',
   },
 }
 

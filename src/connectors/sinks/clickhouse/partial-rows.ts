@@ -1,16 +1,17 @@
 import { PoisonRecordError } from '../../../core/error.ts'
 import type { PackedRows } from '../../../core/packed-rows.ts'
 import { tableName } from '../../../core/table.ts'
+import { DeferredRows } from './deferred-rows.ts'
 import { literalSql, qualified, quoteName } from './ddl.ts'
 import type { TableEncoder } from './encoder.ts'
 import { PendingRows, RowLayout, type StoredRow } from './pending-rows.ts'
 import { RowWriter } from './row-writer.ts'
 import type { Session } from './session.ts'
-import type { TableBuffer, Writer } from './writer.ts'
+import type { TableBuffer } from './writer.ts'
 
-/** Keys that are looked up together; fewer when their rows are large. */
-const WINDOW_MAX = 512
-/** Length of their SQL: servers read 256 KiB by default. */
+/** Rows that are looked up together; fewer when they are large. */
+const WINDOW_MAX = 8192
+/** Length of their keys as SQL: servers read 256 KiB by default. */
 const KEYS_SQL_MAX = 100_000
 
 /** One row whose log record leaves out cells that did not change. */
@@ -23,39 +24,86 @@ export interface PartialRow {
 }
 
 /**
- * Completes partial rows, since an insert replaces the whole row. The missing cells come from the newest row of the
- * key: among those that wait for their insert, else from the server as the bytes it stores. Never NULL or a default
- * in place of a value that is not known (law L7).
+ * Completes partial rows, since an insert replaces the whole row. The missing cells come from the row of the key
+ * before: one that waits for its insert, else the one on the server, as the bytes that it stores. Rows of the second
+ * kind wait until their table is inserted and are then looked up together; their version says where they belong, so
+ * it does not matter that newer rows of the same key stand before them in the insert. Never NULL or a default in
+ * place of a value that is not known (law L7).
  */
 export class PartialRows {
   readonly #session: Session
-  readonly #writer: Writer
   readonly #maxBytes: number
   readonly #scratch = new RowWriter(64)
   #window = 64
 
-  constructor(session: Session, writer: Writer, maxBytes: number) {
+  constructor(session: Session, maxBytes: number) {
     this.#session = session
-    this.#writer = writer
     this.#maxBytes = maxBytes
   }
 
-  /** Writes the row into the buffer. Returns how many rows were written: none when a newer one is stored already. */
-  async write(partial: PartialRow, buffer: TableBuffer, signal: AbortSignal): Promise<number> {
+  /** Writes the row into the buffer or defers it. Adds to the buffer what it takes. */
+  take(partial: PartialRow, buffer: TableBuffer): { readonly bytes: number; readonly rows: number } {
     const { rows, row, high, low } = partial
     const { encoder, out } = buffer
-    if (!encoder.isMissing(rows, row)) return encoder.encodeFilled(rows, row, high, low, out, null)
-    const key = this.#key(partial, encoder, encoder.baseImage(rows, row))
-    const missing = new Set<number>()
-    encoder.missing(rows, row, missing)
-    if (!usable(this.#find(buffer, key), missing)) await this.#load(partial, buffer, signal)
-    const stored = this.#find(buffer, key)
-    if (stored !== undefined && !stored.deleted) {
-      // Newer than this row: a replay. The row itself was written before that, and its key may be another row's by now.
-      if (stored.version > versionOf(partial)) return 0
-      return encoder.encodeFilled(rows, row, high, low, out, stored)
+    const before = out.at
+    if (!encoder.isMissing(rows, row)) {
+      const written = encoder.encodeFilled(rows, row, high, low, out, null)
+      return { bytes: out.at - before, rows: written }
     }
-    if (this.#isSuperseded(partial, buffer, stored)) return 0
+    const base = this.#key(partial, encoder, encoder.baseImage(rows, row))
+    buffer.pending ??= new PendingRows(encoder)
+    const waiting = buffer.pending.find(base, out.bytes, out.at)
+    const deferred = buffer.deferred?.newest(base)
+    if (waiting !== null && (deferred === undefined || waiting.version >= deferred)) {
+      const written = this.#write(partial, buffer, waiting, () => undefined)
+      return { bytes: out.at - before, rows: written }
+    }
+    buffer.deferred ??= new DeferredRows(encoder.columns.length)
+    const keys = [base, this.#key(partial, encoder, rows.newImage[row]!)]
+    return { bytes: buffer.deferred.add(rows, row, partial, keys), rows: 1 }
+  }
+
+  /** Writes what was deferred. What is in flight must have arrived. A call that failed goes on where it was. */
+  async complete(buffer: TableBuffer): Promise<void> {
+    const { deferred, encoder } = buffer
+    if (deferred === null) return
+    /** Rows that were completed here, by key. */
+    const done = new Map<string, StoredRow>()
+    const layout = new RowLayout(encoder.columns, encoder.key)
+    while (deferred.next < deferred.count) {
+      const { end, stored } = await this.#load(deferred, buffer)
+      const find = (key: string): StoredRow | undefined => done.get(key) ?? stored.get(key)
+      for (; deferred.next < end; deferred.next++) {
+        const row = deferred.next
+        const partial = { rows: deferred.rows, row, ...deferred.version(row) }
+        const base = this.#key(partial, encoder, encoder.baseImage(partial.rows, row))
+        const written = this.#write(partial, buffer, find(base), find)
+        if (written === 0) continue
+        const { out } = buffer
+        const version = versionOf(partial)
+        if (written === 2) done.set(base, { ...NOTHING, deleted: true, version })
+        const { cells } = layout.cells(out.bytes, encoder.lastRow)
+        done.set(layout.keyOf(cells), { ...cells, deleted: false, version })
+      }
+    }
+    buffer.deferred = null
+  }
+
+  /** Returns how many rows were written: none when a newer one is stored already. */
+  #write(
+    partial: PartialRow,
+    buffer: TableBuffer,
+    base: StoredRow | undefined,
+    find: (key: string) => StoredRow | undefined,
+  ): number {
+    const { rows, row, high, low } = partial
+    const { encoder, out } = buffer
+    if (base !== undefined && !base.deleted) {
+      // Newer than this row: a replay. The row itself was written before that, and its key may be another row's by now.
+      if (base.version > versionOf(partial)) return 0
+      return encoder.encodeFilled(rows, row, high, low, out, base)
+    }
+    if (this.#isSuperseded(partial, buffer, base, find)) return 0
     throw new PoisonRecordError(
       'clickhouse/missing-base-row',
       `an update of ${tableName(encoder.schema)} leaves out unchanged values, and ClickHouse has no row with its key`,
@@ -64,70 +112,70 @@ export class PartialRows {
   }
 
   /** At a replay the key may have been deleted, changed or truncated since: the row would be thrown away anyway. */
-  #isSuperseded(partial: PartialRow, buffer: TableBuffer, stored: StoredRow | undefined): boolean {
+  #isSuperseded(
+    partial: PartialRow,
+    { encoder, target }: TableBuffer,
+    base: StoredRow | undefined,
+    find: (key: string) => StoredRow | undefined,
+  ): boolean {
     const { rows, row } = partial
-    const { encoder, target } = buffer
     const version = versionOf(partial)
     if (version <= target.truncated) return true
-    if (stored === undefined || stored.version < version) return false
+    if (base === undefined || base.version < version) return false
     const image = rows.newImage[row]!
     if (encoder.baseImage(rows, row) === image) return true
-    const renamed = this.#find(buffer, this.#key(partial, encoder, image))
+    const renamed = find(this.#key(partial, encoder, image))
     return renamed !== undefined && renamed.version >= version
   }
 
-  #find(buffer: TableBuffer, key: string): StoredRow | undefined {
-    buffer.pending ??= new PendingRows(buffer.encoder)
-    return buffer.pending.find(key, buffer.out.bytes, buffer.out.at) ?? buffer.stored.get(key)
-  }
-
   /** The key of an image as a string of its RowBinary bytes. */
-  #key({ rows, row }: PartialRow, encoder: TableEncoder, image: number): string {
+  #key({ rows, row }: Pick<PartialRow, 'rows' | 'row'>, encoder: TableEncoder, image: number): string {
     const scratch = this.#scratch
     scratch.at = 0
     encoder.writeKey(rows, row, image, scratch)
     return scratch.bytes.latin1Slice(0, scratch.at)
   }
 
-  /** Reads what the server has for this row and the next partial ones of the table. */
-  async #load(partial: PartialRow, buffer: TableBuffer, signal: AbortSignal): Promise<void> {
-    // What is in flight is neither in the buffer nor, for certain, on the server.
-    await this.#writer.finish(signal)
+  /** Reads what the server has for the next deferred rows, those before `end`. */
+  async #load(
+    deferred: DeferredRows,
+    buffer: TableBuffer,
+  ): Promise<{ end: number; stored: Map<string, StoredRow> }> {
     for (;;) {
-      const { keys, missing } = this.#wanted(partial, buffer)
-      const found = await this.#read(buffer, keys, missing)
-      if (found !== null) {
-        for (const [key, row] of found) buffer.stored.set(key, row)
-        const lost = new Map([...keys].filter(([key]) => !found.has(key)))
-        if (lost.size > 0) await this.#readGone(buffer, lost)
+      const { keys, missing, end } = this.#wanted(deferred, buffer.encoder)
+      const stored = await this.#read(buffer, keys, missing)
+      if (stored !== null) {
+        const lost = new Map([...keys].filter(([key]) => !stored.has(key)))
+        if (lost.size > 0) await this.#readGone(buffer, lost, stored)
         this.#window = Math.min(WINDOW_MAX, this.#window * 2)
-        return
+        return { end, stored }
       }
       this.#window = Math.max(1, this.#window >> 2)
     }
   }
 
   /** SQL of the keys to look up, by key, and the columns that any of their rows misses. */
-  #wanted(partial: PartialRow, buffer: TableBuffer): { keys: Map<string, string>; missing: Set<number> } {
-    const { rows } = partial
-    const { encoder } = buffer
+  #wanted(
+    deferred: DeferredRows,
+    encoder: TableEncoder,
+  ): { keys: Map<string, string>; missing: Set<number>; end: number } {
+    const { rows } = deferred
     const keys = new Map<string, string>()
     const missing = new Set<number>()
-    const table = rows.tableOf[partial.row]
     let length = 0
-    for (let row = partial.row; row < rows.rowCount; row++) {
-      if (rows.tableOf[row] !== table || !encoder.isMissing(rows, row)) continue
-      const base = encoder.baseImage(rows, row)
-      for (const image of new Set([base, rows.newImage[row]!])) {
-        const key = this.#key({ ...partial, row }, encoder, image)
+    let row = deferred.next
+    const limit = Math.min(deferred.count, row + this.#window)
+    for (; row < limit && length < KEYS_SQL_MAX; row++) {
+      for (const image of new Set([encoder.baseImage(rows, row), rows.newImage[row]!])) {
+        const key = this.#key({ rows, row }, encoder, image)
+        if (keys.has(key)) continue
         const sql = keySql(encoder, rows, row, image)
-        if (!keys.has(key)) length += sql.length
+        length += sql.length
         keys.set(key, sql)
       }
       encoder.missing(rows, row, missing)
-      if (keys.size >= this.#window || length > KEYS_SQL_MAX) break
     }
-    return { keys, missing }
+    return { keys, missing, end: row }
   }
 
   /** The live rows, or null when they are too many bytes to take at once. */
@@ -144,7 +192,8 @@ export class PartialRows {
       .map(quoteName)
       .join(', ')
     const from = `FROM ${qualified(target.place, target.name)} FINAL`
-    const sql = `SELECT ${names} ${from} WHERE ${keyFilter(encoder, keys.values())} FORMAT RowBinary`
+    // The large columns are read only where the key is found.
+    const sql = `SELECT ${names} ${from} PREWHERE ${keyFilter(encoder, keys.values())} FORMAT RowBinary`
     const limit = this.#window === 1 ? Number.POSITIVE_INFINITY : this.#maxBytes
     const bytes = await this.#session.read(sql, `read rows of ${target.label}`, limit)
     if (bytes === null) return null
@@ -174,7 +223,11 @@ export class PartialRows {
   }
 
   /** For keys without a live row: the version of their tombstone, if there is one. */
-  async #readGone(buffer: TableBuffer, keys: ReadonlyMap<string, string>): Promise<void> {
+  async #readGone(
+    buffer: TableBuffer,
+    keys: ReadonlyMap<string, string>,
+    into: Map<string, StoredRow>,
+  ): Promise<void> {
     const { encoder, target } = buffer
     const columns = encoder.key.map((index) => encoder.columns[index]!)
     const names = columns.map((column) => quoteName(column.name)).join(', ')
@@ -184,7 +237,7 @@ export class PartialRows {
     const layout = new RowLayout(columns, columns.keys().toArray())
     for (let at = 0; at < bytes!.length;) {
       const { cells, end } = layout.cells(bytes!, at)
-      buffer.stored.set(layout.keyOf(cells), {
+      into.set(layout.keyOf(cells), {
         ...cells,
         deleted: true,
         version: bytes!.readBigUInt64LE(end),
@@ -198,10 +251,8 @@ function versionOf({ high, low }: PartialRow): bigint {
   return (BigInt(high) << 32n) | BigInt(low)
 }
 
-function usable(stored: StoredRow | undefined, missing: ReadonlySet<number>): boolean {
-  if (stored === undefined) return false
-  return stored.deleted || [...missing].every((index) => stored.start[index]! >= 0)
-}
+/** A tombstone has no cells that anybody may use. */
+const NOTHING = { bytes: Buffer.alloc(0), start: new Int32Array(0), end: new Int32Array(0) }
 
 function keyFilter(encoder: TableEncoder, keys: Iterable<string>): string {
   const names = encoder.key.map((index) => quoteName(encoder.columns[index]!.name))

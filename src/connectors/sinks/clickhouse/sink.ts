@@ -71,13 +71,13 @@ export class ClickHouseSink extends Sink {
         )
       }
       const tables = new Tables(session, config, context, await timestampRange(session))
-      const writer = new Writer(session, {
+      const partialRows = new PartialRows(session, config.flushBytes)
+      const writer = new Writer(session, partialRows, {
         flushBytes: config.flushBytes,
         flushRows: config.flushRows,
         // Random, since a token that an earlier run used would make the server drop rows without an error.
         tokenPrefix: `${context.pipeline}-${context.run}-${randomBytes(6).toString('hex')}`,
       })
-      const partialRows = new PartialRows(session, writer, config.flushBytes)
       const encoder = new BatchEncoder(writer, partialRows, (table) => tables.target(table))
       this.#connected = { session, tables, writer, encoder }
     } catch (error) {

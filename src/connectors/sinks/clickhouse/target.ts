@@ -24,6 +24,8 @@ export class Target {
   /** Rows up to this version were there before the last truncate. */
   readonly truncated: bigint
   #encoder: TableEncoder | null = null
+  /** The last one that was asked for. */
+  #schema: TableSchema | null = null
   /** The columns and key that `#encoder` was made for. */
   #shape = ''
 
@@ -61,13 +63,14 @@ export class Target {
 
   /** Compiled once per schema; sources may make a new object with every batch. */
   encoder(schema: TableSchema): TableEncoder {
-    if (this.#encoder?.schema === schema) return this.#encoder
+    if (this.#encoder !== null && this.#schema === schema) return this.#encoder
     const shape = JSON.stringify([schema.columns, schema.key])
     if (this.#encoder === null || shape !== this.#shape) {
       requireKey(schema)
       this.#encoder = new TableEncoder(schema, this.#columns(schema), this.place.meta, this.#range)
       this.#shape = shape
     }
+    this.#schema = schema
     return this.#encoder
   }
 

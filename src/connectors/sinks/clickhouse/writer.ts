@@ -3,7 +3,9 @@ import { ConnectionError, type CoreError } from '../../../core/error.ts'
 import type { SourcePosition } from '../../../core/position.ts'
 import type { TableEncoder } from './encoder.ts'
 import { toClickHouseError } from './errors.ts'
-import type { PendingRows, StoredRow } from './pending-rows.ts'
+import type { DeferredRows } from './deferred-rows.ts'
+import type { PartialRows } from './partial-rows.ts'
+import type { PendingRows } from './pending-rows.ts'
 import { RowWriter } from './row-writer.ts'
 import type { InsertRequest, Session } from './session.ts'
 import type { Target } from './target.ts'
@@ -25,11 +27,13 @@ export interface TableBuffer {
   readonly target: Target
   readonly encoder: TableEncoder
   readonly out: RowWriter
+  /** Rows, and bytes of memory, that were taken. */
   rows: number
+  size: number
   /** Where the newest row of each key is; made when a partial row asks for it. */
   pending: PendingRows | null
-  /** What the server has, by key, as far as partial rows asked for it. Out of date once this buffer is inserted. */
-  readonly stored: Map<string, StoredRow>
+  /** Partial rows that are completed from the server before the insert. */
+  deferred: DeferredRows | null
 }
 
 /** Inserts that were sealed together. Kept until all are done; repeated with the same bytes and tokens. */
@@ -46,9 +50,11 @@ interface Group {
  */
 export class Writer {
   readonly #session: Session
+  readonly #partialRows: PartialRows
   readonly #options: WriterOptions
   readonly #queue = new PQueue({ concurrency: PARALLEL_INSERTS })
-  readonly #buffers = new Map<Target, TableBuffer>()
+  /** By name of the target: a changed table has another `Target`. */
+  readonly #buffers = new Map<string, TableBuffer>()
   readonly #spare: Buffer[] = []
   #counter = 0
   /** Sums over all buffers; `added` keeps them. */
@@ -62,8 +68,9 @@ export class Writer {
   #accepted: SourcePosition | null = null
   #durable: SourcePosition | null = null
 
-  constructor(session: Session, options: WriterOptions) {
+  constructor(session: Session, partialRows: PartialRows, options: WriterOptions) {
     this.#session = session
+    this.#partialRows = partialRows
     this.#options = options
   }
 
@@ -85,17 +92,20 @@ export class Writer {
 
   /** Where rows of a table go. Null when rows of another encoder have to be inserted first: call `seal`. */
   buffer(target: Target, encoder: TableEncoder): TableBuffer | null {
-    const known = this.#buffers.get(target)
-    if (known !== undefined) return known.encoder === encoder ? known : null
+    const known = this.#buffers.get(target.name)
+    if (known?.encoder === encoder) return known
+    if (known !== undefined && known.rows > 0) return null
     const out = new RowWriter(encoder.slack, this.#spare.pop())
     out.copy(encoder.header, 0, encoder.header.length)
-    const made: TableBuffer = { target, encoder, out, rows: 0, pending: null, stored: new Map() }
-    this.#buffers.set(target, made)
+    const made: TableBuffer = { target, encoder, out, rows: 0, size: 0, pending: null, deferred: null }
+    this.#buffers.set(target.name, made)
     return made
   }
 
-  /** Tells how much was written into a buffer. */
-  added(bytes: number, rows: number): void {
+  /** Tells how much a buffer has taken. */
+  added(buffer: TableBuffer, bytes: number, rows: number): void {
+    buffer.rows += rows
+    buffer.size += bytes
     this.#bytes += bytes
     this.#rows += rows
   }
@@ -111,11 +121,15 @@ export class Writer {
     await this.finish(signal)
     const chosen = this.#choose(all)
     if (chosen.length === 0) return
+    // Everything before has arrived, so the server has the rows that partial ones build on.
+    for (const buffer of chosen) await this.#partialRows.complete(buffer)
     const sizes = new Map<InsertRequest, RowWriter>()
-    for (const { target, encoder, out, rows } of chosen) {
-      this.#buffers.delete(target)
-      this.#bytes -= out.at - encoder.header.length
+    for (const { target, encoder, out, rows, size } of chosen) {
+      this.#buffers.delete(target.name)
+      this.#bytes -= size
       this.#rows -= rows
+      // Nothing but rows that the server has newer already.
+      if (out.at === encoder.header.length) continue
       const token = `${this.#options.tokenPrefix}-${target.name}-${++this.#counter}`
       const body = out.bytes.subarray(0, out.at)
       sizes.set({ query: target.insertSql(encoder), body, token, table: target.label }, out)
@@ -142,13 +156,13 @@ export class Writer {
     const filled = [...this.#buffers.values()].filter((buffer) => buffer.rows > 0)
     if (all) return filled
     const { flushBytes, flushRows } = this.#options
-    const weight = (buffer: TableBuffer) => Math.max(buffer.out.at / flushBytes, buffer.rows / flushRows)
+    const weight = (buffer: TableBuffer) => Math.max(buffer.size / flushBytes, buffer.rows / flushRows)
     filled.sort((a, b) => weight(b) - weight(a))
     let bytes = this.#bytes
     let rows = this.#rows
     const count = filled.findIndex((buffer) => {
       const enough = bytes <= flushBytes / 2 && rows <= flushRows / 2
-      bytes -= buffer.out.at
+      bytes -= buffer.size
       rows -= buffer.rows
       return enough
     })

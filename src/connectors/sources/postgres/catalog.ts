@@ -213,8 +213,11 @@ export async function readTables(client: pg.Client, query: TableQuery): Promise<
   return selected.map((row) => {
     const names = row['attnames'] as unknown as readonly string[] | null
     const all = byTable.get(row['oid'] as unknown as string) ?? []
-    const visible = all.filter((column) =>
-      names === null ? !column['generated'] : names.includes(String(column['attname'])),
+    // 15 to 17 list generated columns although they are not sent; from 18 on they are listed when they are.
+    const visible = all.filter(
+      (column) =>
+        (names?.includes(String(column['attname'])) ?? true) &&
+        (!column['generated'] || (names !== null && query.serverVersion >= 180_000)),
     )
     return {
       oid: Number(row['oid']),
@@ -274,7 +277,14 @@ export function storedTable(
     version,
   }
   const columnTypes = table.columns.map((column) => [column.type, column.modifier] as const)
-  return { oid: table.oid, copiedAt, schema, types: columnTypes, file: table.file, lastNumber: table.lastNumber }
+  return {
+    oid: table.oid,
+    copiedAt,
+    schema,
+    types: columnTypes,
+    file: table.file,
+    lastNumber: table.lastNumber,
+  }
 }
 
 export function describeColumn(column: CatalogColumn, types: PgTypes): Column {

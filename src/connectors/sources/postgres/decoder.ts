@@ -12,16 +12,9 @@ import type { SourcePosition } from '../../../core/position.ts'
 import { type TableSchema, tableName } from '../../../core/table.ts'
 import { convertCell, uint32 } from './cells.ts'
 import { ORDINAL_LIMIT, streamPosition, versionAt, type Resume } from './position.ts'
-import { type DecodedTable, readRelation, type RelationMessage } from './relation.ts'
+import { type Attention, type DecodedTable, readRelation, type RelationMessage } from './relation.ts'
 import { Conversion } from './types.ts'
 import { Stop } from './frames.ts'
-
-/** Why decoding stopped: the caller acts, then goes on. */
-export type Attention =
-  | { readonly kind: 'relation'; readonly relation: RelationMessage }
-  | { readonly kind: 'truncate'; readonly tables: readonly TableSchema[] }
-  /** A column that was declared NOT NULL holds NULL: the constraint was dropped, which no message tells. */
-  | { readonly kind: 'nullable'; readonly oid: number; readonly columns: readonly number[] }
 
 interface Known {
   /** Null: rows of this table are not ours. */
@@ -132,9 +125,7 @@ export class PgoutputDecoder {
         throw new InternalError(
           'postgres/unknown-message',
           `the server sent a pgoutput message of unknown type 0x${arena[at]!.toString(16)}`,
-          {
-            fix: 'Nothing was skipped. Please report it with the server version.',
-          },
+          { fix: 'Nothing was skipped. Please report it with the server version.' },
         )
     }
   }

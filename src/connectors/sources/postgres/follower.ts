@@ -98,7 +98,8 @@ export class Follower {
     const name = `${relation.namespace}.${relation.name}`
     const stored = this.#tables[name]
     const same = stored !== undefined && sameShape(stored, relation)
-    if (!same && stored?.copiedAt != null && this.decoder.finalLsn < parseLsn(stored.copiedAt)) {
+    const copiedAt = stored?.copiedAt ?? null
+    if (!same && copiedAt !== null && this.decoder.finalLsn < parseLsn(copiedAt)) {
       // An older shape: these rows are in the copy. Its own shape is announced before the first row after it.
       this.decoder.setTable(relation, null)
       return

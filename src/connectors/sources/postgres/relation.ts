@@ -33,6 +33,13 @@ export interface RelationMessage {
   readonly columns: readonly RelationColumn[]
 }
 
+/** Why decoding stopped: the caller acts, then goes on. */
+export type Attention =
+  | { readonly kind: 'relation'; readonly relation: RelationMessage }
+  | { readonly kind: 'truncate'; readonly tables: readonly TableSchema[] }
+  /** A column that was declared NOT NULL holds NULL: the constraint was dropped, which no message tells. */
+  | { readonly kind: 'nullable'; readonly oid: number; readonly columns: readonly number[] }
+
 /** The fields of a Relation message. */
 export function readRelation(bytes: Buffer): RelationMessage {
   let at = 5

@@ -118,7 +118,9 @@ export function diffSchema(
   // A new column has the next number; with others in between, or with a drop, there may have been one of its name.
   const added = relation.columns.filter((_, index) => matches[index] === null)
   const dropped = stored.schema.columns.filter((known) => !matches.includes(known))
-  copyAgain ||= added.some((column, index) => current.get(column.name)?.number !== stored.lastNumber + 1 + index)
+  copyAgain ||= added.some(
+    (column, index) => current.get(column.name)?.number !== stored.lastNumber + 1 + index,
+  )
   copyAgain ||= added.length > 0 && dropped.length > 0
 
   for (const known of dropped) {

@@ -1,7 +1,7 @@
 /** Publication and replication slot: making, checking, and the snapshot that a new slot comes with. */
 import type pg from 'pg'
 import { PositionLostError, SchemaError } from '../../../core/error.ts'
-import { type CatalogTable, identifier, literal, readSlot } from './catalog.ts'
+import { type CatalogTable, identifier, literal, readPublication, readSlot } from './catalog.ts'
 import { postgresError } from './errors.ts'
 import { formatLsn, parseLsn } from './position.ts'
 
@@ -94,6 +94,26 @@ export function refuseLost(name: string, walStatus: string | null): void {
     {
       fix: `Drop it with SELECT pg_drop_replication_slot(${literal(name)}), raise max_slot_wal_keep_size, then copy again: remove the checkpoint file of the pipeline and start.`,
     },
+  )
+}
+
+/** PostgreSQL 18 streams nothing, silently, when the publication is missing. */
+export async function requirePublication(client: pg.Client, name: string): Promise<void> {
+  if ((await readPublication(client, name)) !== null) return
+  throw new PositionLostError(
+    'postgres/publication-missing',
+    `the publication "${name}" does not exist any more, so changes may be missing from the log`,
+    { fix: COPY_AGAIN },
+  )
+}
+
+/** LSNs of another cluster mean nothing. */
+export function requireCluster(stored: string, current: string): void {
+  if (stored === current) return
+  throw new PositionLostError(
+    'postgres/other-cluster',
+    'the server is another cluster than the one that the stored position belongs to',
+    { fix: `Check the address; after a restore or a migration copy again. ${COPY_AGAIN}` },
   )
 }
 

@@ -6,8 +6,10 @@ import PQueue from 'p-queue'
 import type pg from 'pg'
 import { RecordBatch } from '../../../core/batch.ts'
 import { ConnectionError, type CoreError, InternalError } from '../../../core/error.ts'
+import type { Origin } from '../../../core/record.ts'
 import type { TableSelection } from '../../../core/selection.ts'
 import type { BatchWriter, SnapshotProgress } from '../../../core/source.ts'
+import type { TableSchema } from '../../../core/table.ts'
 import { type CatalogTable, conversions, identifier, readTables, readTypes, storedTable } from './catalog.ts'
 import { CopyDecoder } from './copy-decoder.ts'
 import { postgresError } from './errors.ts'
@@ -77,15 +79,7 @@ export class SnapshotCopy {
     for (const table of tables) {
       const stored = storedTable(table, types, null, (known[nameOf(table)]?.schema.version ?? 0) + 1)
       this.#tables = { ...this.#tables, [nameOf(table)]: stored }
-      await out.write(
-        RecordBatch.ofSchemaChange({
-          _tag: 'SchemaChange',
-          before: null,
-          table: stored.schema,
-          change: { kind: 'create-table' },
-          origin: 'snapshot',
-        }),
-      )
+      await out.write(announcement(stored.schema, 'snapshot'))
       await out.write(
         RecordBatch.ofSchemaChange({
           _tag: 'SchemaChange',
@@ -217,6 +211,17 @@ async function lockTables(client: pg.Client, tables: readonly CatalogTable[]): P
       },
     )
   }
+}
+
+/** Tells of a table before its first row. */
+export function announcement(table: TableSchema, origin: Origin): RecordBatch {
+  return RecordBatch.ofSchemaChange({
+    _tag: 'SchemaChange',
+    before: null,
+    table,
+    change: { kind: 'create-table' },
+    origin,
+  })
 }
 
 /** A table or column that is missing was dropped or renamed after the snapshot: the next snapshot sees it so. */

@@ -1,7 +1,6 @@
 /** PostgreSQL as a source: wiring only. */
 import type pg from 'pg'
-import { RecordBatch } from '../../../core/batch.ts'
-import { type CoreError, NotConnectedError, PositionLostError, type Problem } from '../../../core/error.ts'
+import { NotConnectedError, type Problem } from '../../../core/error.ts'
 import type { SourcePosition } from '../../../core/position.ts'
 import {
   type BatchWriter,
@@ -27,21 +26,19 @@ import { check } from './check.ts'
 import type { PostgresConfig } from './config.ts'
 import { postgresError } from './errors.ts'
 import { Follower } from './follower.ts'
-import {
-  copyStep,
-  formatLsn,
-  halves,
-  parseLsn,
-  readResume,
-  type StoredTable,
-  streamPosition,
-} from './position.ts'
+import { copyStep, formatLsn, halves, parseLsn, readResume, streamPosition } from './position.ts'
 import { openClient } from './session.ts'
-import { createPublication, createSlot, refuseLost, requireSlot } from './slot.ts'
-import { SnapshotCopy } from './snapshot.ts'
+import {
+  createPublication,
+  createSlot,
+  refuseLost,
+  requireCluster,
+  requirePublication,
+  requireSlot,
+} from './slot.ts'
+import { announcement, SnapshotCopy } from './snapshot.ts'
 import { ReplicationStream } from './stream.ts'
-
-type Tables = Readonly<Record<string, StoredTable>>
+import { needsCopy, stillPublished, type Tables } from './tables.ts'
 
 interface Connected {
   readonly context: SourceContext
@@ -100,19 +97,30 @@ export class PostgresSource extends Source {
   override async discover(): Promise<readonly TableSchema[]> {
     const { sql, server, context } = this.#require()
     const { publication } = this.#names(context)
-    const exists = (await readPublication(sql, publication)) !== null
-    const query = {
-      publication: exists ? publication : null,
-      selection: context.tables,
-      serverVersion: server.version,
+    try {
+      const exists = (await readPublication(sql, publication)) !== null
+      const query = {
+        publication: exists ? publication : null,
+        selection: context.tables,
+        serverVersion: server.version,
+      }
+      const types = await readTypes(sql)
+      return (await readTables(sql, query)).map((table) => storedTable(table, types, null).schema)
+    } catch (error) {
+      throw postgresError(error, 'read the catalog')
     }
-    const types = await readTypes(sql)
-    return (await readTables(sql, query)).map((table) => storedTable(table, types, null).schema)
   }
 
   override async stream(out: BatchWriter, from: SourcePosition | null): Promise<void> {
+    try {
+      await this.#run(this.#tracking(out), from)
+    } catch (error) {
+      throw postgresError(error, 'replicate')
+    }
+  }
+
+  async #run(out: BatchWriter, from: SourcePosition | null): Promise<void> {
     const { sql, system, context } = this.#require()
-    const writer = this.#tracking(out)
     const { slot, publication } = this.#names(context)
     let lsn: bigint | null = null
     let tables: Tables = {}
@@ -121,34 +129,24 @@ export class PostgresSource extends Source {
       refuseLost(slot, (await readSlot(sql, slot))?.walStatus ?? null)
     } else {
       const resume = readResume(from)
-      if (resume.system !== system) throw otherCluster()
+      requireCluster(resume.system, system)
       lsn = parseLsn(resume.lsn)
       await requireSlot(sql, slot, lsn)
-      await this.#requirePublication(publication)
-      tables = await this.#stillPublished(resume.tables)
+      await requirePublication(sql, publication)
+      tables = stillPublished(resume.tables, await this.#publishedTables())
       this.#copyStep = copyStep(from)
       this.#position = from
       this.#durable = lsn
-      for (const stored of Object.values(tables)) {
-        await writer.write(
-          RecordBatch.ofSchemaChange({
-            _tag: 'SchemaChange',
-            before: null,
-            table: stored.schema,
-            change: { kind: 'create-table' },
-            origin: 'stream',
-          }),
-        )
-      }
+      for (const { schema } of Object.values(tables)) await out.write(announcement(schema, 'stream'))
     }
     while (!out.signal.aborted) {
-      if (lsn === null || (await this.#needsCopy(tables))) {
-        const copied: { lsn: bigint; tables: Tables } = await this.#copyTables(writer, lsn, tables)
+      if (lsn === null || needsCopy(tables, await this.#publishedTables())) {
+        const copied: { lsn: bigint; tables: Tables } = await this.#copyTables(out, lsn, tables)
         lsn = copied.lsn
         tables = copied.tables
       }
       if (out.signal.aborted) return
-      const reached: { lsn: bigint; tables: Tables } = await this.#follow(writer, lsn, tables)
+      const reached: { lsn: bigint; tables: Tables } = await this.#follow(out, lsn, tables)
       lsn = reached.lsn
       tables = reached.tables
     }
@@ -327,27 +325,7 @@ export class PostgresSource extends Source {
     return parseLsn(readResume((await this.headPosition())!).lsn)
   }
 
-  /**
-   * Without the tables that are not selected or not published any more, or were made again: their changes do not come,
-   * so they have to be copied should they ever come back.
-   */
-  async #stillPublished(tables: Tables): Promise<Tables> {
-    const published = await this.#publishedTables()
-    return Object.fromEntries(
-      published.flatMap((table) => {
-        const name = `${table.namespace}.${table.name}`
-        const stored = tables[name]
-        return stored?.oid === table.oid ? [[name, stored]] : []
-      }),
-    )
-  }
-
-  /** True when a selected table of the publication is not known or not copied. */
-  async #needsCopy(tables: Tables): Promise<boolean> {
-    const published = await this.#publishedTables()
-    return published.some((table) => (tables[`${table.namespace}.${table.name}`]?.copiedAt ?? null) === null)
-  }
-
+  /** Those that are selected. */
   #publishedTables(): Promise<readonly CatalogTable[]> {
     const { context, sql, server } = this.#require()
     const { publication } = this.#names(context)
@@ -365,18 +343,6 @@ export class PostgresSource extends Source {
     })
     await createPublication(sql, publication, tables)
     context.log.info('publication created', { publication, tables: tables.length })
-  }
-
-  /** PostgreSQL 18 streams nothing, silently, when the publication is missing. */
-  async #requirePublication(publication: string): Promise<void> {
-    if ((await readPublication(this.#require().sql, publication)) !== null) return
-    throw new PositionLostError(
-      'postgres/publication-missing',
-      `the publication "${publication}" does not exist any more, so changes may be missing from the log`,
-      {
-        fix: 'To copy all tables again, remove the checkpoint file of the pipeline and start.',
-      },
-    )
   }
 
   async #systemIdentifier(context: SourceContext): Promise<string> {
@@ -425,14 +391,4 @@ export class PostgresSource extends Source {
 
 function applicationName(context: SourceContext): string {
   return `sluice ${context.pipeline}`
-}
-
-function otherCluster(): CoreError {
-  return new PositionLostError(
-    'postgres/other-cluster',
-    'the server is another cluster than the one that the stored position belongs to',
-    {
-      fix: 'Check the address; after a restore or a migration copy all tables again: remove the checkpoint file of the pipeline and start.',
-    },
-  )
 }

@@ -1,0 +1,25 @@
+/** Which tables a position knows, against the ones that are published by now. Pure. */
+import type { CatalogTable } from './catalog.ts'
+import type { StoredTable } from './position.ts'
+
+/** By `namespace.name`. */
+export type Tables = Readonly<Record<string, StoredTable>>
+
+/**
+ * Without the tables that are not selected or not published any more, or were made again: their changes do not come,
+ * so they have to be copied should they ever come back.
+ */
+export function stillPublished(tables: Tables, published: readonly CatalogTable[]): Tables {
+  return Object.fromEntries(
+    published.flatMap((table) => {
+      const name = `${table.namespace}.${table.name}`
+      const stored = tables[name]
+      return stored?.oid === table.oid ? [[name, stored]] : []
+    }),
+  )
+}
+
+/** True when a published table is not known or not copied. */
+export function needsCopy(tables: Tables, published: readonly CatalogTable[]): boolean {
+  return published.some((table) => (tables[`${table.namespace}.${table.name}`]?.copiedAt ?? null) === null)
+}
