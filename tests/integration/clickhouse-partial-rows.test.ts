@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { RecordBatch } from '../../src/core/batch.ts'
 import { UNCHANGED } from '../../src/core/canonical.ts'
-import { PoisonRecordError } from '../../src/core/error.ts'
+import { type CoreError, PoisonRecordError } from '../../src/core/error.ts'
 import type { ValueRow } from '../../src/core/value-batch.ts'
 import { type TestClickHouse, testClickHouse } from '../support/clickhouse.ts'
 import {
@@ -303,9 +304,69 @@ describe('cells that the log left out because they did not change', () => {
     await replay.disconnect()
   })
 
-  it('completes many large rows within its memory limit', async () => {
+  it('goes on where it was when a look-up or an insert of completed rows fails', async () => {
+    await using proxy = await InsertProxy.start(server.url)
     const schema = documents()
-    const sink = await connected(server.url, server.database, { flushBytes: '200KB' })
+    const sink = await connected(proxy.url, server.database, { flushBytes: '64KB' })
+    await sink.createTable(schema)
+    const big = 'v'.repeat(1000)
+    await store(
+      sink,
+      transaction(100, (tx) => {
+        for (let id = 0n; id < 200n; id++) tx.insert(schema, { id, state: 'a', big: big + id, tags })
+      }),
+    )
+    const rest: ValueRow = { big: UNCHANGED, tags: UNCHANGED }
+    await sink.writeBatch(
+      transaction(1000, (tx) => {
+        tx.update(schema, { id: 0n, state: 'b', ...rest })
+        for (let id = 1n; id < 200n; id++) tx.update(schema, { id, state: 'b', ...rest })
+        tx.update(schema, { id: 0n, state: UNCHANGED, big: UNCHANGED, tags: [] })
+      }),
+      attempt,
+    )
+    proxy.cutRead = 4
+    proxy.loseAnswers = 1
+    const codes: string[] = []
+    const flushed = () =>
+      sink.flush(attempt).then(
+        () => true,
+        (error: CoreError) => codes.push(error.code) > 10,
+      )
+    while (!(await flushed()));
+    expect(codes).toEqual(['clickhouse/connection', 'clickhouse/connection'])
+    const rows = await current(schema.name)
+    expect(rows.map((row) => [row.state, row.big, row.tags.length])).toEqual(
+      Array.from({ length: 200 }, (_, id) => ['b', big + id, id === 0 ? 0 : 2]),
+    )
+    await sink.disconnect()
+  })
+
+  it('keeps the order of rows that share one version, as those far behind in a long transaction do', async () => {
+    const schema = documents()
+    const sink = await connected(server.url, server.database)
+    await sink.createTable(schema)
+    await store(
+      sink,
+      transaction(100, (tx) => {
+        for (const id of [1n, 2n]) tx.insert(schema, { id, state: 'a', big: 'stored', tags })
+      }),
+    )
+    const { origin, tables, rows, spans, position } = transaction(200, (tx) => {
+      for (const id of [1n, 2n]) tx.update(schema, { id, state: 'b', big: UNCHANGED, tags: UNCHANGED })
+      tx.update(schema, { id: 1n, state: 'c', big: 'newer', tags: [] })
+      tx.delete(schema, { id: 2n })
+    })
+    const equal = spans.map((span) => ({ ...span, ordinalLimit: 0 }))
+    await store(sink, RecordBatch.ofRows(origin, tables, rows!, equal, position))
+    expect(await current(schema.name)).toEqual([{ id: '1', state: 'c', big: 'newer', tags: [] }])
+    await sink.disconnect()
+  })
+
+  it('completes many large rows within its memory limit', async () => {
+    await using proxy = await InsertProxy.start(server.url)
+    const schema = documents()
+    const sink = await connected(proxy.url, server.database, { flushBytes: '200KB' })
     await sink.createTable(schema)
     const body = 'q'.repeat(20_000)
     for (let id = 0; id < 100; id += 20) {
@@ -317,6 +378,7 @@ describe('cells that the log left out because they did not change', () => {
         }),
       )
     }
+    proxy.inserts = 0
     await store(
       sink,
       transaction(1000, (tx) => {
@@ -325,6 +387,8 @@ describe('cells that the log left out because they did not change', () => {
         }
       }),
     )
+    // 2 MB of rows, of which the log carried a few kB.
+    expect(proxy.inserts).toBeGreaterThanOrEqual(9)
     const rows = await current(schema.name)
     expect(rows.map(({ state, big }) => [state, big])).toEqual(
       Array.from({ length: 100 }, (_, id) => ['b', body + id]),

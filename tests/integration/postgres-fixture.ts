@@ -262,7 +262,6 @@ export class SourceRun implements AsyncDisposable {
   /** Why `stream` ended by itself. */
   failure: CoreError | null = null
   ended = false
-  #idle = false
 
   private constructor(options: SourceOptions, mirror: Mirror) {
     this.#options = options
@@ -280,7 +279,6 @@ export class SourceRun implements AsyncDisposable {
     const run = new SourceRun(options, mirror)
     await run.source.connect(contextOf(options))
     const write = (batch: RecordBatch): void | Promise<void> => {
-      run.#idle = batch.heartbeat !== null && batch.heartbeat.position.order.endsWith('.00000000')
       mirror.apply(batch)
       return onWrite(batch)
     }
@@ -296,16 +294,27 @@ export class SourceRun implements AsyncDisposable {
 
   /** Waits until everything that is committed by now has been handed over. */
   async settled(): Promise<void> {
+    const order = await this.#head()
+    await this.until(`the source has read to ${order}`, () => this.#hasRead(order))
+  }
+
+  /** True when everything that is committed by now has been handed over. */
+  async isSettled(): Promise<boolean> {
+    return this.#hasRead(await this.#head())
+  }
+
+  async #head(): Promise<string> {
     const [row] = await sql<{ lsn: string }>(
       this.#options.url,
       'SELECT pg_current_wal_flush_lsn()::text AS lsn',
     )
-    const order = orderOf(row!.lsn)
-    await this.until(`the source has read to ${row!.lsn}`, () => {
-      const copy = this.source.snapshotProgress()
-      const copied = copy === null || copy.tablesDone === copy.tablesTotal
-      return copied && (this.source.currentPosition()?.order ?? '') >= order
-    })
+    return orderOf(row!.lsn)
+  }
+
+  #hasRead(order: string): boolean {
+    const copy = this.source.snapshotProgress()
+    const copied = copy === null || copy.tablesDone === copy.tablesTotal
+    return copied && (this.source.currentPosition()?.order ?? '') >= order
   }
 
   /** Waits for a condition; fails at once when the source fails. */
@@ -321,11 +330,6 @@ export class SourceRun implements AsyncDisposable {
     await waitFor('the source fails', () => this.ended)
     if (this.failure === null) throw new Error('the source ended without an error')
     return this.failure
-  }
-
-  /** True once a heartbeat came: there is nothing to read at the moment. */
-  get atEnd(): boolean {
-    return this.#idle
   }
 
   abort(): void {

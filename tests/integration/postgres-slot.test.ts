@@ -287,10 +287,13 @@ describe('the slot', () => {
           `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sluice cut' AND ${which}`,
         )
       if (run instanceof SourceRun) {
-        await waitFor('it has done something', () => run.ended || mirror.batches >= enough || run.atEnd)
+        await waitFor(
+          'it has done something',
+          async () => run.ended || mirror.batches >= enough || (await run.isSettled()),
+        )
         await cut()
         // It may be over before it notices.
-        await waitFor('it ends or goes on', () => run.ended || run.atEnd)
+        await waitFor('it ends or goes on', async () => run.ended || (await run.isSettled()))
         await run.stop()
         position = run.source.currentPosition() === null ? null : stored(run.source.currentPosition()!)
       }

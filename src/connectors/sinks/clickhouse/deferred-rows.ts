@@ -1,4 +1,8 @@
 import { PackedRows } from '../../../core/packed-rows.ts'
+import type { TableEncoder } from './encoder.ts'
+import type { StoredRow } from './pending-rows.ts'
+import { RowWriter } from './row-writer.ts'
+import type { InsertRequest } from './session.ts'
 
 const FIRST_BYTES = 4096
 
@@ -19,11 +23,34 @@ export class DeferredRows {
   /** The version of the newest row that was deferred, by the key that it leaves behind. */
   readonly #newest = new Map<string, bigint>()
   #used = 0
-  /** Rows before this one are done. */
+  readonly #encoder: TableEncoder
+  /** Rows before this one are completed. */
   next = 0
+  /** The completed rows, behind the header. Inserted before the complete rows of the buffer, which are newer. */
+  out: RowWriter
+  /** The newest completed row of each key; its cells are in `out`. Kept here, since completing may fail half-way. */
+  readonly completed = new Map<string, StoredRow>()
+  /** An insert of completed rows only, while it is not answered: repeated as it is. */
+  part: InsertRequest | null = null
 
-  constructor(columns: number) {
-    this.#columns = columns
+  constructor(encoder: TableEncoder) {
+    this.#encoder = encoder
+    this.#columns = encoder.columns.length
+    this.out = this.#empty()
+  }
+
+  /** The completed rows are on the server now, where the next ones find them. */
+  partStored(): void {
+    this.part = null
+    this.completed.clear()
+    this.out = this.#empty()
+  }
+
+  #empty(): RowWriter {
+    const { header, slack } = this.#encoder
+    const out = new RowWriter(slack)
+    out.copy(header, 0, header.length)
+    return out
   }
 
   get count(): number {

@@ -26,9 +26,9 @@ export interface PartialRow {
 /**
  * Completes partial rows, since an insert replaces the whole row. The missing cells come from the row of the key
  * before: one that waits for its insert, else the one on the server, as the bytes that it stores. Rows of the second
- * kind wait until their table is inserted and are then looked up together; their version says where they belong, so
- * it does not matter that newer rows of the same key stand before them in the insert. Never NULL or a default in
- * place of a value that is not known (law L7).
+ * kind wait until their table is inserted and are then looked up together. They build on the server's rows and on each
+ * other only, so they are inserted before the complete rows that came meanwhile. Never NULL or a default in place of a
+ * value that is not known (law L7).
  */
 export class PartialRows {
   readonly #session: Session
@@ -55,49 +55,53 @@ export class PartialRows {
     const waiting = buffer.pending.find(base, out.bytes, out.at)
     const deferred = buffer.deferred?.newest(base)
     if (waiting !== null && (deferred === undefined || waiting.version >= deferred)) {
-      const written = this.#write(partial, buffer, waiting, () => undefined)
+      const written = this.#write(partial, buffer, out, waiting, () => undefined)
       return { bytes: out.at - before, rows: written }
     }
-    buffer.deferred ??= new DeferredRows(encoder.columns.length)
+    buffer.deferred ??= new DeferredRows(encoder)
     const keys = [base, this.#key(partial, encoder, rows.newImage[row]!)]
     return { bytes: buffer.deferred.add(rows, row, partial, keys), rows: 1 }
   }
 
-  /** Writes what was deferred. What is in flight must have arrived. A call that failed goes on where it was. */
-  async complete(buffer: TableBuffer): Promise<void> {
+  /**
+   * Completes what was deferred, into a place of its own. What is in flight must have arrived. False when there is
+   * enough for an insert before all are done: insert it and call again. A call that failed goes on where it was.
+   */
+  async complete(buffer: TableBuffer): Promise<boolean> {
     const { deferred, encoder } = buffer
-    if (deferred === null) return
-    /** Rows that were completed here, by key. */
-    const done = new Map<string, StoredRow>()
+    if (deferred === null) return true
     const layout = new RowLayout(encoder.columns, encoder.key)
+    const { completed } = deferred
     while (deferred.next < deferred.count) {
+      if (deferred.out.at >= this.#maxBytes) return false
       const { end, stored } = await this.#load(deferred, buffer)
-      const find = (key: string): StoredRow | undefined => done.get(key) ?? stored.get(key)
+      const find = (key: string): StoredRow | undefined => completed.get(key) ?? stored.get(key)
       for (; deferred.next < end; deferred.next++) {
-        const row = deferred.next
+        const { next: row, out } = deferred
+        if (out.at >= this.#maxBytes) return false
         const partial = { rows: deferred.rows, row, ...deferred.version(row) }
         const base = this.#key(partial, encoder, encoder.baseImage(partial.rows, row))
-        const written = this.#write(partial, buffer, find(base), find)
+        const written = this.#write(partial, buffer, out, find(base), find)
         if (written === 0) continue
-        const { out } = buffer
         const version = versionOf(partial)
-        if (written === 2) done.set(base, { ...NOTHING, deleted: true, version })
+        if (written === 2) completed.set(base, { ...NOTHING, deleted: true, version })
         const { cells } = layout.cells(out.bytes, encoder.lastRow)
-        done.set(layout.keyOf(cells), { ...cells, deleted: false, version })
+        completed.set(layout.keyOf(cells), { ...cells, deleted: false, version })
       }
     }
-    buffer.deferred = null
+    return true
   }
 
   /** Returns how many rows were written: none when a newer one is stored already. */
   #write(
     partial: PartialRow,
     buffer: TableBuffer,
+    out: RowWriter,
     base: StoredRow | undefined,
     find: (key: string) => StoredRow | undefined,
   ): number {
     const { rows, row, high, low } = partial
-    const { encoder, out } = buffer
+    const { encoder } = buffer
     if (base !== undefined && !base.deleted) {
       // Newer than this row: a replay. The row itself was written before that, and its key may be another row's by now.
       if (base.version > versionOf(partial)) return 0

@@ -122,21 +122,39 @@ export class Writer {
     const chosen = this.#choose(all)
     if (chosen.length === 0) return
     // Everything before has arrived, so the server has the rows that partial ones build on.
-    for (const buffer of chosen) await this.#partialRows.complete(buffer)
+    for (const buffer of chosen) await this.#completeRows(buffer)
     const sizes = new Map<InsertRequest, RowWriter>()
-    for (const { target, encoder, out, rows, size } of chosen) {
-      this.#buffers.delete(target.name)
-      this.#bytes -= size
-      this.#rows -= rows
-      // Nothing but rows that the server has newer already.
-      if (out.at === encoder.header.length) continue
-      const token = `${this.#options.tokenPrefix}-${target.name}-${++this.#counter}`
-      const body = out.bytes.subarray(0, out.at)
-      sizes.set({ query: target.insertSql(encoder), body, token, table: target.label }, out)
+    for (const buffer of chosen) {
+      this.#buffers.delete(buffer.target.name)
+      this.#bytes -= buffer.size
+      this.#rows -= buffer.rows
+      const out = joined(buffer)
+      // Else nothing but rows that the server has newer already.
+      if (out.at > buffer.encoder.header.length) sizes.set(this.#request(buffer, out), out)
     }
     const position = this.#rows === 0 ? this.#accepted : null
     this.#group = { waiting: new Set(sizes.keys()), sizes, position }
     this.#send(this.#group)
+  }
+
+  /** Completes the deferred rows of a buffer. Those that are too large for the buffer's own insert go before it. */
+  async #completeRows(buffer: TableBuffer): Promise<void> {
+    const { deferred, out, encoder } = buffer
+    if (deferred === null) return
+    for (;;) {
+      const all = await this.#partialRows.complete(buffer)
+      const { at } = deferred.out
+      if (all && (at === encoder.header.length || at + out.at <= this.#options.flushBytes)) return
+      deferred.part ??= this.#request(buffer, deferred.out)
+      await this.#session.insert(deferred.part)
+      deferred.partStored()
+    }
+  }
+
+  #request({ target, encoder }: TableBuffer, out: RowWriter): InsertRequest {
+    const token = `${this.#options.tokenPrefix}-${target.name}-${++this.#counter}`
+    const body = out.bytes.subarray(0, out.at)
+    return { query: target.insertSql(encoder), body, token, table: target.label }
   }
 
   /** Waits until nothing is in flight; sends again what failed. */
@@ -206,6 +224,14 @@ export class Writer {
     this.#failure = null
     if (failure !== null) throw failure
   }
+}
+
+/** The completed rows, then the rows that came complete: of one key the later ones are newer, at equal versions too. */
+function joined({ deferred, out, encoder }: TableBuffer): RowWriter {
+  const { length } = encoder.header
+  if (deferred === null || deferred.out.at === length) return out
+  deferred.out.copy(out.bytes, length, out.at)
+  return deferred.out
 }
 
 /** The promise goes on; only the wait ends. */

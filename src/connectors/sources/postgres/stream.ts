@@ -81,6 +81,7 @@ export class ReplicationStream implements FrameConsumer {
       slot,
       formatLsn(from),
     )
+    setImmediate(() => listenForErrors(this.#service))
     const ended = started.then(() => {
       throw new Error('Connection terminated by the server')
     })
@@ -206,6 +207,15 @@ export class ReplicationStream implements FrameConsumer {
       this.#failReader(error),
     )
   }
+}
+
+/**
+ * The package makes its client soon after `subscribe` and listens for errors only once it is connected. When the server
+ * ends the connection in that very moment, nobody would listen, which ends the process. The query reports the error.
+ */
+function listenForErrors(service: LogicalReplicationService): void {
+  const { _client: client } = service as unknown as { readonly _client: pg.Client | null }
+  client?.on('error', () => {})
 }
 
 /** Starts the stream and gives the connection away before its first byte. */
