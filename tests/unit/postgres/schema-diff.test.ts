@@ -272,6 +272,13 @@ describe('the difference of two schemas', () => {
     expect(diff(found.next, now).steps).toEqual([])
   })
 
+  it('copies again when one column of a key of two is dropped and the other stays the key', () => {
+    const stored = known([ID, A, B], { key: [1, 2] })
+    const of = diff(stored, catalog([ID, B], { key: [1] }))
+    expectChain(stored, of)
+    expect(of.copyAgain).toBe(true)
+  })
+
   it('gives a column that was added with a constant its value, and lets it be null without one', () => {
     const [text, none] = diff(
       known([ID]),

@@ -122,6 +122,8 @@ export function diffSchema(
     (column, index) => current.get(column.name)?.number !== stored.lastNumber + 1 + index,
   )
   copyAgain ||= added.length > 0 && dropped.length > 0
+  // What is left of the key does not tell rows apart as the key did: sinks make the table again.
+  copyAgain ||= dropped.some((column) => stored.schema.key.includes(stored.schema.columns.indexOf(column)))
 
   for (const known of dropped) {
     const key = remap(
