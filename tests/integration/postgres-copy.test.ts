@@ -104,6 +104,35 @@ describe('the first copy', () => {
     expect(mirror.rows('public.calm')).toEqual(await readRows(postgres.url, 'calm'))
   })
 
+  it('is that of one moment, for all tables and connections: what is committed later comes by the stream', async () => {
+    await postgres.sql(
+      `CREATE TABLE left_side (id int PRIMARY KEY, v int); CREATE TABLE right_side (id int PRIMARY KEY, v int);
+       INSERT INTO left_side SELECT i, 100 FROM generate_series(1, 2000) i; INSERT INTO right_side SELECT i, 0 FROM generate_series(1, 2000) i`,
+    )
+    const mirror = new Mirror()
+    const copiedValues: string[] = []
+    let moved = false
+    await using run = await SourceRun.start(
+      options('moment', ['left_side', 'right_side'], { pagesPerRange: 2, config: { copyWorkers: 3 } }),
+      null,
+      mirror,
+      async (batch) => {
+        for (const record of batch)
+          if (record._tag === 'Insert' && record.origin === 'snapshot')
+            copiedValues.push(String(record.after.get('v')))
+        if (moved) return
+        // The tables are announced when the snapshot is taken, and before the first row is read.
+        moved = true
+        await postgres.sql('BEGIN; UPDATE left_side SET v = v - 10; UPDATE right_side SET v = v + 10; COMMIT')
+      },
+    )
+    await run.settled()
+    expect(new Set(copiedValues)).toEqual(new Set(['100', '0']))
+    expect(mirror.history.filter((entry) => entry.startsWith('update'))).toHaveLength(4000)
+    for (const table of ['left_side', 'right_side'])
+      expect(mirror.rows(`public.${table}`)).toEqual(await readRows(postgres.url, table))
+  })
+
   it('reads every page exactly once, also of an empty table and of a table that was vacuumed', async () => {
     await postgres.sql(`CREATE TABLE none (id int PRIMARY KEY); CREATE TABLE holes (id int PRIMARY KEY, pad text);
       INSERT INTO holes SELECT i, repeat('x', 500) FROM generate_series(1, 3000) i; DELETE FROM holes WHERE id % 3 > 0`)

@@ -88,9 +88,38 @@ export class RandomLoad {
     if (kind < 0.8) return `DELETE FROM ${table} WHERE id = ${id}`
     if (kind < 0.9) return `UPDATE ${table} SET id = ${random.below(KEYS * 2)} WHERE id = ${id}`
     if (kind < 0.97) return `UPDATE ${table} SET amount = amount + 1 WHERE id BETWEEN ${id} AND ${id + 20}`
-    if (kind < 0.985) return `TRUNCATE ${table}`
+    if (kind < 0.98) return `TRUNCATE ${table}`
     // Nobody waits for the lock for long: another worker may hold the table in an open transaction.
-    const column = `extra_${++this.#columns}`
-    return `SET LOCAL lock_timeout = '200ms'; ALTER TABLE ${table} ADD COLUMN ${column} int4 DEFAULT ${random.below(100)}`
+    return `SET LOCAL lock_timeout = '200ms'; ${this.#schemaChange(table)}`
   }
+
+  /** Columns called `extra_...` come, change their names and types, and go. */
+  #schemaChange(table: string): string {
+    const random = this.#random
+    const column = `extra_${++this.#columns}`
+    const kind = random.below(8)
+    if (kind < 2) return `ALTER TABLE ${table} ADD COLUMN ${column} int4 DEFAULT ${random.below(100)}`
+    if (kind === 2) return `ALTER TABLE ${table} ADD COLUMN ${column} text DEFAULT md5(random()::text)`
+    if (kind === 3) return `ALTER TABLE ${table} ADD COLUMN ${column} text`
+    if (kind === 4)
+      return onExtraColumn(table, column, `'ALTER TABLE ${table} RENAME COLUMN %I TO ${column}'`)
+    if (kind === 5) return onExtraColumn(table, column, `'ALTER TABLE ${table} DROP COLUMN %I'`)
+    if (kind === 6)
+      return onExtraColumn(
+        table,
+        column,
+        `'ALTER TABLE ${table} ALTER COLUMN %I TYPE text USING ''was '' || %1$I'`,
+      )
+    return `ALTER TABLE ${table} ALTER COLUMN n TYPE ${random.pick(['int4', 'int8'])}`
+  }
+}
+
+/** Runs a statement on one of the extra columns, if there is one; `seed` chooses it. */
+function onExtraColumn(table: string, seed: string, statement: string): string {
+  return `DO $$ DECLARE name text; BEGIN
+    SELECT attname INTO name FROM pg_attribute
+    WHERE attrelid = '${table}'::regclass AND attname LIKE 'extra%' AND NOT attisdropped
+    ORDER BY md5(attname || '${seed}') LIMIT 1;
+    IF name IS NOT NULL THEN EXECUTE format(${statement}, name); END IF;
+  END $$`
 }
