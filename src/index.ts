@@ -60,5 +60,9 @@ export {
 } from './core/table.ts'
 export { type TransactionInfo, ValueBatchBuilder, type ValueRow } from './core/value-batch.ts'
 
+// The memory connectors' other ends, for tests and examples
+export { MemoryTarget } from './connectors/sinks/memory/target.ts'
+export { MemoryDatabase } from './connectors/sources/memory/database.ts'
+
 // Errors
 export * from './core/error.ts'

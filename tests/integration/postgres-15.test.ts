@@ -30,12 +30,15 @@ let folder: string
 let server: string
 
 /** Postgres refuses to run as root. */
-function asPostgres(program: string, ...args: readonly string[]): void {
-  const command = join(programs, program)
-  const isRoot = process.getuid?.() === 0
-  if (isRoot)
-    execFileSync('runuser', ['-u', 'postgres', '--', command, ...args], { cwd: folder, stdio: 'ignore' })
-  else execFileSync(command, args, { cwd: folder, stdio: 'ignore' })
+function owner(): { readonly uid: number; readonly gid: number } | null {
+  if (process.getuid?.() !== 0) return null
+  const id = (flag: string): number =>
+    Number(spawnSync('id', [flag, 'postgres'], { encoding: 'utf8' }).stdout)
+  return { uid: id('-u'), gid: id('-g') }
+}
+
+function run(program: string, ...args: readonly string[]): void {
+  execFileSync(join(programs, program), args, { cwd: folder, stdio: 'ignore', ...owner() })
 }
 
 async function database(name: string, tables: string): Promise<SourceOptions> {
@@ -49,13 +52,10 @@ describe.skipIf(missing !== null)('PostgreSQL 15', () => {
     folder = mkdtempSync(join(tmpdir(), 'sluice-postgres-15-'))
     const data = join(folder, 'data')
     mkdirSync(data, { mode: 0o700 })
-    if (process.getuid?.() === 0) {
-      const id = (flag: string): number =>
-        Number(spawnSync('id', [flag, 'postgres'], { encoding: 'utf8' }).stdout)
-      for (const path of [folder, data]) chownSync(path, id('-u'), id('-g'))
-    }
+    const user = owner()
+    if (user !== null) for (const path of [folder, data]) chownSync(path, user.uid, user.gid)
     const port = await freePort()
-    asPostgres(
+    run(
       'initdb',
       '-D',
       data,
@@ -73,7 +73,7 @@ describe.skipIf(missing !== null)('PostgreSQL 15', () => {
       `unix_socket_directories=${folder}`,
       'listen_addresses=127.0.0.1',
     ]
-    asPostgres(
+    run(
       'pg_ctl',
       '-D',
       data,
@@ -88,7 +88,7 @@ describe.skipIf(missing !== null)('PostgreSQL 15', () => {
   })
 
   afterAll(() => {
-    asPostgres('pg_ctl', '-D', join(folder, 'data'), '-m', 'immediate', 'stop')
+    run('pg_ctl', '-D', join(folder, 'data'), '-m', 'immediate', 'stop')
     rmSync(folder, { recursive: true, force: true })
   })
 

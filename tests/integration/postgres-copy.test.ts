@@ -111,6 +111,7 @@ describe('the first copy', () => {
     )
     const mirror = new Mirror()
     const copiedValues: string[] = []
+    let begun = false
     let moved = false
     await using run = await SourceRun.start(
       options('moment', ['left_side', 'right_side'], { pagesPerRange: 2, config: { copyWorkers: 3 } }),
@@ -120,12 +121,14 @@ describe('the first copy', () => {
         for (const record of batch)
           if (record._tag === 'Insert' && record.origin === 'snapshot')
             copiedValues.push(String(record.after.get('v')))
-        if (moved) return
+        if (begun) return
         // The tables are announced when the snapshot is taken, and before the first row is read.
-        moved = true
+        begun = true
         await postgres.sql('BEGIN; UPDATE left_side SET v = v - 10; UPDATE right_side SET v = v + 10; COMMIT')
+        moved = true
       },
     )
+    await run.until('the values have moved', () => moved)
     await run.settled()
     expect(new Set(copiedValues)).toEqual(new Set(['100', '0']))
     expect(mirror.history.filter((entry) => entry.startsWith('update'))).toHaveLength(4000)

@@ -158,7 +158,7 @@ export class Mirror {
 }
 
 /** Cells by column name; absent ones are left out. */
-export function textOf(row: RowView): TextRow {
+function textOf(row: RowView): TextRow {
   const out: TextRow = {}
   for (const [index, column] of row.table.columns.entries()) {
     const state = row.state(index)
@@ -355,7 +355,7 @@ export class SourceRun implements AsyncDisposable {
 }
 
 /** `order` of a stream position at this LSN. */
-export function orderOf(lsn: string): string {
+function orderOf(lsn: string): string {
   const [high, low] = lsn.split('/').map((half) => half.toLowerCase().padStart(8, '0'))
   return `${high}${low}.00000000`
 }

@@ -1,22 +1,18 @@
 /** pgoutput messages by hand, as "Logical Replication Message Formats" of the PostgreSQL documentation has them. */
 import type { TableSchema } from '../../../src/core/table.ts'
 import type { ColumnType } from '../../../src/core/column-type.ts'
-import {
-  type DecodedTable,
-  readRelation,
-  type RelationMessage,
-} from '../../../src/connectors/sources/postgres/relation.ts'
+import type { DecodedTable } from '../../../src/connectors/sources/postgres/relation.ts'
 import type { Arena } from '../../../src/core/packed-rows.ts'
 
 /** Text, NULL, or an unchanged TOAST value. */
 export type Cell = string | null | { readonly unchanged: true }
 export const UNCHANGED_TOAST: Cell = { unchanged: true }
 
-export function int8(value: number): Buffer {
+function int8(value: number): Buffer {
   return Buffer.from([value])
 }
 
-export function int16(value: number): Buffer {
+function int16(value: number): Buffer {
   const bytes = Buffer.alloc(2)
   bytes.writeInt16BE(value)
   return bytes
@@ -49,7 +45,7 @@ function tuple(cells: readonly Cell[]): Buffer {
 }
 
 /** Microseconds since 2000-01-01 of the commit. */
-export const COMMIT_MICROS = 800_000_000_123_456n
+const COMMIT_MICROS = 800_000_000_123_456n
 export const COMMIT_TIME_MS = 946_684_800_000 + 800_000_000_123
 
 export function begin(finalLsn: bigint, xid = 7): Buffer {
@@ -108,10 +104,6 @@ export function relation(
       int32(column.modifier ?? -1),
     ]),
   ])
-}
-
-export function parsedRelation(...args: Parameters<typeof relation>): RelationMessage {
-  return readRelation(relation(...args))
 }
 
 export interface TableSpec {

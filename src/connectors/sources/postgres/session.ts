@@ -73,7 +73,7 @@ function newClient(config: pg.ClientConfig): pg.Client {
 }
 
 /** `host:port/database`, never the credentials. */
-export function describeServer(url: string): string {
+function describeServer(url: string): string {
   try {
     const parsed = new URL(url)
     return `${parsed.hostname || 'local socket'}:${parsed.port || '5432'}${parsed.pathname}`

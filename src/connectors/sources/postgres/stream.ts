@@ -107,6 +107,7 @@ export class ReplicationStream implements FrameConsumer {
   async close(): Promise<void> {
     this.#closed = true
     this.#feedback?.stop()
+    this.#reader?.discard()
     await this.#service.destroy().catch(() => {})
   }
 

@@ -63,6 +63,12 @@ export class WireReader {
     this.#stream.pause()
   }
 
+  /** Stops, and throws away what still comes: only a socket that is read notices the end of its connection. */
+  discard(): void {
+    this.stop()
+    this.#stream.resume()
+  }
+
   /** Hands over the rest and gives the idle socket back to `pg`. */
   async finish(): Promise<void> {
     while (this.#held) await Promise.race([this.#work, this.failure])
