@@ -66,7 +66,11 @@ export function parseArray<T>(text: string, element: (text: string) => T): Neste
 }
 
 function malformed(): PoisonRecordError {
-  return new PoisonRecordError('core/array-text', 'an array value is not a plain list (custom bounds, or malformed text)', {
-    fix: 'Carry the column as text.',
-  })
+  return new PoisonRecordError(
+    'core/array-text',
+    'an array value is not a plain list (custom bounds, or malformed text)',
+    {
+      fix: 'Carry the column as text.',
+    },
+  )
 }

@@ -28,7 +28,16 @@ import { InternalError } from './error.ts'
 export const UNCHANGED: unique symbol = Symbol.for('sluice.unchanged')
 
 /** A cell as a JS value; `undefined` is absent (the image does not include the column at all). */
-export type Value = null | boolean | number | bigint | string | Uint8Array | readonly Value[] | typeof UNCHANGED | undefined
+export type Value =
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | Uint8Array
+  | readonly Value[]
+  | typeof UNCHANGED
+  | undefined
 
 const encoder = new TextEncoder()
 
@@ -48,7 +57,8 @@ export function valueToText(type: ColumnType, value: Value): string {
     case 'number':
       return numberToText(type, value)
     case 'object':
-      if (value instanceof Uint8Array) return `\\x${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex')}`
+      if (value instanceof Uint8Array)
+        return `\\x${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex')}`
       break
     default:
       break
@@ -94,5 +104,8 @@ function numberToText(type: ColumnType, value: number): string {
   if (type.kind !== 'decimal' || !Number.isFinite(value)) return String(value)
   const text = String(value)
   if (!text.includes('e')) return text
-  throw new InternalError('core/not-a-value', 'a decimal beyond the exact range of a number must be given as a string')
+  throw new InternalError(
+    'core/not-a-value',
+    'a decimal beyond the exact range of a number must be given as a string',
+  )
 }

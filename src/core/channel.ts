@@ -32,7 +32,8 @@ export class Channel<T extends Sized> {
   /** Hands an item over. Wait for the promise, when there is one, before writing more. Throws once closed. */
   write(item: T): void | Promise<void> {
     if (this.#failure !== null) throw this.#failure
-    if (this.#ended) throw new ChannelClosedError('core/channel-closed', 'a batch was written to a closed channel')
+    if (this.#ended)
+      throw new ChannelClosedError('core/channel-closed', 'a batch was written to a closed channel')
     if (this.#reader !== null) {
       const reader = this.#reader
       this.#reader = null
@@ -41,7 +42,8 @@ export class Channel<T extends Sized> {
     }
     this.#items.push(item)
     this.#bytes += item.byteSize
-    if (this.#bytes >= this.#capacity) return new Promise((resolve, reject) => this.#writers.push({ resolve, reject }))
+    if (this.#bytes >= this.#capacity)
+      return new Promise((resolve, reject) => this.#writers.push({ resolve, reject }))
   }
 
   /** The next item at once when there is one, else a promise; null after the end. */

@@ -106,8 +106,12 @@ export class PreconditionError extends CoreError {
 export function toCoreError(error: unknown): CoreError {
   if (error instanceof CoreError) return error
   const name = error instanceof Error ? error.name : typeof error
-  return new InternalError('core/unexpected', `unexpected ${name}: ${error instanceof Error ? error.message : 'no message'}`, {
-    cause: error,
-    fix: 'This is a bug in Sluice or in a connector; please report it with the stack trace.',
-  })
+  return new InternalError(
+    'core/unexpected',
+    `unexpected ${name}: ${error instanceof Error ? error.message : 'no message'}`,
+    {
+      cause: error,
+      fix: 'This is a bug in Sluice or in a connector; please report it with the stack trace.',
+    },
+  )
 }

@@ -15,7 +15,10 @@ export const Op = { insert: 1, update: 2, delete: 3 } as const
 export type Op = (typeof Op)[keyof typeof Op]
 
 /** Buffer's own UTF-8 decoder: two to three times as fast as TextDecoder on short text. Typed here, as @types/node leaves it out. */
-export type Arena = Buffer & { utf8Slice(start: number, end: number): string; latin1Slice(start: number, end: number): string }
+export type Arena = Buffer & {
+  utf8Slice(start: number, end: number): string
+  latin1Slice(start: number, end: number): string
+}
 
 export class PackedRows {
   arena: Arena

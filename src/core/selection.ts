@@ -10,7 +10,9 @@ export interface TableSelection {
 
 export function selectTables(patterns: readonly string[]): TableSelection {
   const included = patterns.filter((pattern) => !pattern.startsWith('!')).map(toRegExp)
-  const excluded = patterns.filter((pattern) => pattern.startsWith('!')).map((pattern) => toRegExp(pattern.slice(1)))
+  const excluded = patterns
+    .filter((pattern) => pattern.startsWith('!'))
+    .map((pattern) => toRegExp(pattern.slice(1)))
   return {
     patterns,
     includes(namespace, name) {
@@ -27,6 +29,9 @@ export function isLiteral(pattern: string): boolean {
 }
 
 function toRegExp(pattern: string): RegExp {
-  const source = pattern.replace(/[\\^$.|+()[\]{}]/g, '\\$&').replaceAll('*', '.*').replaceAll('?', '.')
+  const source = pattern
+    .replace(/[\\^$.|+()[\]{}]/g, '\\$&')
+    .replaceAll('*', '.*')
+    .replaceAll('?', '.')
   return new RegExp(`^${source}$`, 'su')
 }

@@ -81,7 +81,13 @@ export class ValueBatchBuilder {
     this.#rows = new PackedRows(this.#arena, 64, 512)
     this.#tables = []
     this.#spans = []
-    if (open !== null) this.#open = { ...open, firstRow: 0, begins: false, ordinal: open.ordinal + rows.rowCount - open.firstRow }
+    if (open !== null)
+      this.#open = {
+        ...open,
+        firstRow: 0,
+        begins: false,
+        ordinal: open.ordinal + rows.rowCount - open.firstRow,
+      }
     return batch
   }
 

@@ -306,6 +306,31 @@ describe('the slot', () => {
     expect(mirror.rows('public.t')).toEqual(await readRows(base.url, 't'))
   })
 
+  it('notices while it runs that a table left the publication, and copies it when it comes back', async () => {
+    const options = await database('left')
+    await sql(options.url, `INSERT INTO t VALUES (1, 'a'); CREATE TABLE stays (id int PRIMARY KEY)`)
+    const { mirror, position } = await copyAndStop(options)
+    const run = await SourceRun.start(options, position, mirror)
+    await waitFor('it streams', async () => (await slotOf(options))!.active)
+    await sql(options.url, `ALTER PUBLICATION sluice_${options.pipeline} DROP TABLE t; UPDATE t SET v = 'b'`)
+    expect(await run.failed()).toMatchObject({ code: 'postgres/table-unpublished', retryable: true })
+    await run.stop()
+    await sql(options.url, `ALTER PUBLICATION sluice_${options.pipeline} ADD TABLE t`)
+    await resume(options, position, mirror)
+    expect(mirror.rows('public.t')).toEqual(await readRows(options.url, 't'))
+    expect(mirror.rows('public.t')).toHaveLength(1)
+  })
+
+  it('notices while it runs that the publication is gone (law L3)', async () => {
+    const options = await database('dropped')
+    const { position } = await copyAndStop(options)
+    await using run = await SourceRun.start(options, position)
+    await waitFor('it streams', async () => (await slotOf(options))!.active)
+    await sql(options.url, `DROP PUBLICATION sluice_${options.pipeline}`)
+    expect(await run.failed()).toBeInstanceOf(PositionLostError)
+    expect(run.failure).toMatchObject({ code: 'postgres/publication-missing' })
+  })
+
   it('is removed by teardown only, with the publication that was derived', async () => {
     const options = await database('teardown')
     await copyAndStop(options)

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 
 import { PgoutputDecoder } from '../../../src/connectors/sources/postgres/decoder.ts'
 import { Stop } from '../../../src/connectors/sources/postgres/frames.ts'
-import { ORDINAL_LIMIT, readResume } from '../../../src/connectors/sources/postgres/position.ts'
+import { ORDINAL_LIMIT, readResume, versionAt } from '../../../src/connectors/sources/postgres/position.ts'
 import { readRelation, SKIP_ALL } from '../../../src/connectors/sources/postgres/relation.ts'
 import { Conversion } from '../../../src/connectors/sources/postgres/types.ts'
 import type { RecordBatch } from '../../../src/core/batch.ts'
@@ -202,7 +202,7 @@ describe('transactions', () => {
       insert(T, ['5', 'x', 'x']),
     ).batch
     expect(first.spans).toMatchObject([
-      { firstRow: 0, endRow: 2, begins: true, position: null, firstOrdinal: 0, version: 0x1000n << 16n },
+      { firstRow: 0, endRow: 2, begins: true, position: null, firstOrdinal: 0, version: versionAt(0x1000n) },
     ])
     expect(second.spans).toMatchObject([
       { firstRow: 0, endRow: 1, begins: false, position: null, firstOrdinal: 2 },
@@ -213,10 +213,10 @@ describe('transactions', () => {
         endRow: 1,
         begins: false,
         firstOrdinal: 3,
-        version: 0x1000n << 16n,
+        version: versionAt(0x1000n),
         ordinalLimit: ORDINAL_LIMIT,
       },
-      { firstRow: 1, endRow: 2, begins: true, position: null, firstOrdinal: 0, version: 0x2000n << 16n },
+      { firstRow: 1, endRow: 2, begins: true, position: null, firstOrdinal: 0, version: versionAt(0x2000n) },
     ])
     expect([first, second, third].map(({ position }) => position?.order ?? null)).toEqual([
       null,
@@ -260,6 +260,7 @@ describe('transactions', () => {
       types: [],
       file: 1,
       lastNumber: 1,
+      membership: '1/1',
       schema: decodedTable('t', COLUMNS).schema,
     }
     const row = insert(T, ['1', 'x', 'x'])

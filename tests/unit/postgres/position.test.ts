@@ -107,4 +107,9 @@ describe('versions', () => {
     expect(versionAt(first) + BigInt(ORDINAL_LIMIT) <= snapshotVersion(second)).toBe(true)
     expect(snapshotVersion(second) < versionAt(second)).toBe(true)
   })
+
+  it('fit into 64 bits up to 4 PiB of WAL, and stop there instead of beginning anew', () => {
+    expect(versionAt((1n << 52n) - 1n) < 1n << 64n).toBe(true)
+    expect(() => versionAt(1n << 52n)).toThrow(/beyond what row versions can express/)
+  })
 })

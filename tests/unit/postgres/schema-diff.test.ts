@@ -36,6 +36,7 @@ function catalog(columns: readonly Spec[], more: Partial<CatalogTable> = {}): Ca
     partitioned: false,
     file: 5,
     lastNumber: Math.max(...columns.map(({ number }) => number)),
+    membership: '1/1',
     rows: 0,
     pages: 0,
     key: [1],

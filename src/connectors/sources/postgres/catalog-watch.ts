@@ -4,10 +4,12 @@
  * applied as it is.
  */
 import type pg from 'pg'
+import { ConnectionError } from '../../../core/error.ts'
 import type { TableSelection } from '../../../core/selection.ts'
 import { type CatalogTable, readTables } from './catalog.ts'
 import { parseLsn, type StoredTable } from './position.ts'
 import { catalogShape, storedShape } from './schema-diff.ts'
+import { requirePublication } from './slot.ts'
 
 export interface WatchRequest {
   readonly sql: pg.Client
@@ -36,6 +38,11 @@ export class CatalogWatch {
     const { sql, publication, selection, serverVersion } = this.#request
     const tables = await readTables(sql, { publication, selection, serverVersion })
     const stored = known()
+    const published = new Map(tables.map((table) => [`${table.namespace}.${table.name}`, table]))
+    const gone = Object.keys(stored).filter(
+      (name) => stored[name]!.membership !== published.get(name)?.membership,
+    )
+    if (gone.length > 0) await this.#tablesGone(gone)
     const differences = tables.flatMap((catalog): readonly Difference[] => {
       const before = stored[`${catalog.namespace}.${catalog.name}`] ?? null
       return before !== null && catalogShape(catalog) === storedShape(before)
@@ -46,6 +53,22 @@ export class CatalogWatch {
     // Whatever was visible to the queries above was in the WAL before this.
     const { rows } = await sql.query<{ lsn: string }>('SELECT pg_current_wal_insert_lsn()::text AS lsn')
     this.#pending = { until: parseLsn(rows[0]!.lsn), differences }
+  }
+
+  /**
+   * Changes of a table that left the publication, if only for a moment, are missing: the next start forgets what is
+   * known of it, and copies it when it is back.
+   */
+  async #tablesGone(names: readonly string[]): Promise<never> {
+    const { sql, publication } = this.#request
+    await requirePublication(sql, publication)
+    throw new ConnectionError(
+      'postgres/table-unpublished',
+      `the publication "${publication}" has lost or replaced ${names.slice(0, 5).join(', ')}`,
+      {
+        fix: 'Nothing to do if that was intended: the pipeline goes on without, and leaves the target as it is.',
+      },
+    )
   }
 
   /** The differences that are still unexplained although the stream is at `lsn`; empty while it is not far enough. */

@@ -39,6 +39,8 @@ export interface CatalogTable {
   readonly file: number
   /** pg_class.relnatts: the highest attribute number, dropped columns included. */
   readonly lastNumber: number
+  /** Names this table's entry in this publication; another one when either was removed and made again. */
+  readonly membership: string
   /** Planner's estimate; 0 when never analysed. */
   readonly rows: number
   /** Heap pages of 8 KiB. */
@@ -188,8 +190,17 @@ export async function readTables(client: pg.Client, query: TableQuery): Promise<
            AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%'`
       : `SELECT schemaname, tablename, ${modern ? 'attnames, rowfilter' : 'NULL::name[] AS attnames, NULL::text AS rowfilter'}
          FROM pg_publication_tables WHERE pubname = ${literal(query.publication)}`
+  const bySchema = modern
+    ? `(SELECT s.oid FROM pg_publication_namespace s WHERE s.pnpubid = b.oid AND s.pnnspid = c.relnamespace)`
+    : 'NULL'
+  const membership =
+    query.publication === null
+      ? `''`
+      : `(SELECT concat_ws('/', b.oid, coalesce(
+           (SELECT r.oid FROM pg_publication_rel r WHERE r.prpubid = b.oid AND r.prrelid = c.oid), ${bySchema}))
+         FROM pg_publication b WHERE b.pubname = ${literal(query.publication)})`
   const tables = await client.query<Record<string, never>>(`
-    SELECT c.oid::int8::text AS oid, n.nspname, c.relname, c.relkind, c.relreplident, c.relfilenode::int8::text AS file, c.relnatts::int AS lastnumber,
+    SELECT ${membership} AS membership, c.oid::int8::text AS oid, n.nspname, c.relname, c.relkind, c.relreplident, c.relfilenode::int8::text AS file, c.relnatts::int AS lastnumber,
            greatest(c.reltuples, 0)::float8 AS rows, p.attnames::text[] AS attnames, p.rowfilter,
            CASE WHEN c.relkind = 'p' THEN 0 ELSE pg_relation_size(c.oid) / current_setting('block_size')::int8 END::float8 AS pages,
            has_table_privilege(c.oid, 'SELECT') AS selectable, row_security_active(c.oid) AS row_security, pg_has_role(c.relowner, 'USAGE') AS owned,
@@ -227,6 +238,7 @@ export async function readTables(client: pg.Client, query: TableQuery): Promise<
       partitioned: row['relkind'] === 'p',
       file: Number(row['file']),
       lastNumber: row['lastnumber']!,
+      membership: row['membership']!,
       rows: row['rows']!,
       pages: row['pages']!,
       key: row['key'] ?? [],
@@ -284,6 +296,7 @@ export function storedTable(
     types: columnTypes,
     file: table.file,
     lastNumber: table.lastNumber,
+    membership: table.membership,
   }
 }
 

@@ -19,20 +19,33 @@ export function formatLsn(lsn: bigint): string {
 }
 
 /**
- * Rows of a commit at `lsn` have the versions `lsn << 16` and up, at most this many more. A commit record takes at
- * least 32 bytes, so the next commit's versions begin 2^21 higher or more; rows beyond share the last version, and
- * the one written last wins.
+ * Rows of a commit at `lsn` have the versions `lsn << 12` and up, at most this many more. A commit record takes at
+ * least 32 bytes, so the next commit's versions begin 2^17 higher or more; rows beyond share the last version, and
+ * the one written last wins. LSNs up to 4 PiB of WAL fit into 64 bits.
  */
-export const ORDINAL_LIMIT = (1 << 21) - 1
+export const ORDINAL_LIMIT = (1 << 17) - 1
+const VERSION_SHIFT = 12n
+const LARGEST_LSN = (1n << (64n - VERSION_SHIFT)) - 1n
 
 /** Version of the first row of the transaction whose commit record starts at `lsn`. */
 export function versionAt(lsn: bigint): bigint {
-  return lsn << 16n
+  if (lsn > LARGEST_LSN) throw lsnTooLarge(lsn)
+  return lsn << VERSION_SHIFT
 }
 
 /** Version of every row of a copy whose snapshot was taken at `lsn`: above all earlier commits, below all later ones. */
 export function snapshotVersion(lsn: bigint): bigint {
-  return (lsn << 16n) - 1n
+  return versionAt(lsn) - 1n
+}
+
+function lsnTooLarge(lsn: bigint): InternalError {
+  return new InternalError(
+    'postgres/lsn',
+    `the LSN ${formatLsn(lsn)} is beyond what row versions can express`,
+    {
+      fix: 'Move the database to a new cluster (dump and restore, or logical replication), where LSNs begin anew, and copy again.',
+    },
+  )
 }
 
 /** What the source knew about a table at a position; part of every position, so that schema and log never disagree. */
@@ -48,6 +61,8 @@ export interface StoredTable {
   readonly file: number
   /** Highest attribute number so far, dropped columns included: the next column that is added gets the next one. */
   readonly lastNumber: number
+  /** Its entry in the publication when it was copied: with another one, changes are missing from the log. */
+  readonly membership: string
 }
 
 /** `resume` of a position. */

@@ -205,6 +205,7 @@ export function diffSchema(
       types: relation.columns.map((column) => [column.type, column.modifier] as const),
       file: catalog?.file ?? stored.file,
       lastNumber: exact ? catalog.lastNumber : Math.max(stored.lastNumber, ...ordered.map(numberOf)),
+      membership: stored.membership,
     },
   }
 }

@@ -6,17 +6,22 @@ import type { StoredTable } from './position.ts'
 export type Tables = Readonly<Record<string, StoredTable>>
 
 /**
- * Without the tables that are not selected or not published any more, or were made again: their changes do not come,
- * so they have to be copied should they ever come back.
+ * Without the tables that are not selected or not published any more, or were for a while, or were made again: changes
+ * of them are missing from the log, so they have to be copied should they ever come back.
  */
 export function stillPublished(tables: Tables, published: readonly CatalogTable[]): Tables {
   return Object.fromEntries(
     published.flatMap((table) => {
       const name = `${table.namespace}.${table.name}`
       const stored = tables[name]
-      return stored?.oid === table.oid ? [[name, stored]] : []
+      return isSame(stored, table) ? [[name, stored]] : []
     }),
   )
+}
+
+/** The same table, published without a break. */
+export function isSame(stored: StoredTable | undefined, table: CatalogTable): stored is StoredTable {
+  return stored?.oid === table.oid && stored.membership === table.membership
 }
 
 /** True when a published table is not known or not copied. */
