@@ -20,7 +20,7 @@ export function stillPublished(tables: Tables, published: readonly CatalogTable[
 }
 
 /** The same table, published without a break. */
-export function isSame(stored: StoredTable | undefined, table: CatalogTable): stored is StoredTable {
+function isSame(stored: StoredTable | undefined, table: CatalogTable): stored is StoredTable {
   return stored?.oid === table.oid && stored.membership === table.membership
 }
 
