@@ -6,6 +6,8 @@ export interface Measurement {
   readonly seconds: number
   readonly cpuSeconds: number
   readonly peakRssMb: number
+  /** Rows that arrived, where the contender counts them. */
+  readonly delivered?: number
 }
 
 export interface Summary {

@@ -160,6 +160,12 @@ function report(measured: ReadonlyMap<string, readonly Measurement[]>, missing: 
     )
   }
   for (const [name, value] of Object.entries(ratios)) say(`${name}: ${value ?? 'missing'}`)
+  // The rows go nowhere, so what can be compared is their number.
+  const equal = [...measured.values()]
+    .flat()
+    .every((one) => one.delivered === undefined || one.delivered === rows)
+  say(`every contender that counts has seen ${rows} rows: ${equal}`)
+  if (!equal) process.exitCode = 4
   if (!values.json) return
   const pick = (field: keyof Summary): Record<string, number> =>
     Object.fromEntries([...summaries].map(([name, summary]) => [name, summary[field]]))
@@ -172,7 +178,7 @@ function report(measured: ReadonlyMap<string, readonly Measurement[]>, missing: 
       peakRssMb: pick('peakRssMb'),
       ratio: ratios,
       runs,
-      equal: null,
+      equal,
       missing,
     })}\n`,
   )

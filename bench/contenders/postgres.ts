@@ -26,13 +26,15 @@ interface Options {
 const [, , contender, json] = process.argv
 const options = JSON.parse(json!) as Options
 
-function report(startedAt: number, startedCpu: NodeJS.CpuUsage): void {
+/** `delivered`: rows that arrived until the last one did. */
+function report(startedAt: number, startedCpu: NodeJS.CpuUsage, delivered: number): void {
   const cpu = process.cpuUsage(startedCpu)
   process.stdout.write(
     `${JSON.stringify({
       seconds: (performance.now() - startedAt) / 1000,
       cpuSeconds: (cpu.user + cpu.system) / 1e6,
       peakRssMb: process.resourceUsage().maxRSS / 1024,
+      delivered,
     })}\n`,
   )
 }
@@ -54,7 +56,7 @@ async function plugin(): Promise<void> {
   const parser = new PgoutputPlugin({ protoVersion: 1, publicationNames: [options.publication] })
   service.subscribe(parser, options.slot, options.from).catch(() => {})
   await done
-  report(startedAt, startedCpu)
+  report(startedAt, startedCpu, seen)
   process.exit(0)
 }
 
@@ -108,7 +110,7 @@ async function sluice(catchUp: 'auto' | 'off'): Promise<void> {
   sink.onEnough = () => {
     if (measured) return
     measured = true
-    report(startedAt, startedCpu)
+    report(startedAt, startedCpu, sink.rows)
     stop.abort()
   }
   await runPipeline(
