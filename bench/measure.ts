@@ -1,4 +1,4 @@
-/** What the benchmarks share: arguments, medians, and one process measured from outside. */
+/** Figures of the benchmarks: medians, and one process measured from outside. */
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 
@@ -28,6 +28,24 @@ export function summarize(runs: readonly Measurement[], rows: number): Summary {
     rowsPerSecond: Math.round(rows / median(runs.map((run) => run.seconds))),
     cpuMicrosPerRow: round(median(runs.map((run) => (run.cpuSeconds * 1e6) / rows)), 3),
     peakRssMb: Math.round(median(runs.map((run) => run.peakRssMb))),
+  }
+}
+
+/** One contender's figures for people. */
+export function line({ rowsPerSecond, cpuMicrosPerRow, peakRssMb }: Summary): string {
+  return `${rowsPerSecond.toLocaleString('en').padStart(9)} rows/s  ${cpuMicrosPerRow.toFixed(2)} us CPU/row  ${peakRssMb} MB`
+}
+
+/** The figures by contender, as the JSON line has them. */
+export function byContender(
+  summaries: Iterable<readonly [string, Summary]>,
+): Record<keyof Summary, Record<string, number>> {
+  const pick = (field: keyof Summary): Record<string, number> =>
+    Object.fromEntries([...summaries].map(([name, summary]) => [name, summary[field]]))
+  return {
+    rowsPerSecond: pick('rowsPerSecond'),
+    cpuMicrosPerRow: pick('cpuMicrosPerRow'),
+    peakRssMb: pick('peakRssMb'),
   }
 }
 

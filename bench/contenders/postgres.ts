@@ -3,28 +3,14 @@
  * until `rows` rows have come, then prints one JSON line. Usage: node postgres.ts <contender> <options as JSON>
  */
 import { LogicalReplicationService, PgoutputPlugin } from 'pg-logical-replication'
-import pg from 'pg'
-import type { RecordBatch } from '../../src/core/batch.ts'
-import { Secret } from '../../src/core/secret.ts'
-import { selectTables } from '../../src/core/selection.ts'
-import { Sink, type SinkCapabilities, type SinkResume, type WriteResult } from '../../src/core/sink.ts'
-import type { SourcePosition } from '../../src/core/position.ts'
-import { readTables, readTypes, storedTable } from '../../src/connectors/sources/postgres/catalog.ts'
+import * as Schema from 'effect/Schema'
+import { PostgresConfig } from '../../src/connectors/sources/postgres/config.ts'
 import { PostgresSource } from '../../src/connectors/sources/postgres/source.ts'
-import { MemoryCheckpointStore } from '../../src/runtime/checkpoint/memory.ts'
 import { runPipeline } from '../../src/runtime/pipeline.ts'
-
-interface Options {
-  readonly url: string
-  readonly slot: string
-  readonly publication: string
-  readonly from: string
-  readonly system: string
-  readonly rows: number
-}
+import { type ContenderOptions, counted, NullSink, storeAtStart } from './parts.ts'
 
 const [, , contender, json] = process.argv
-const options = JSON.parse(json!) as Options
+const options = JSON.parse(json!) as ContenderOptions
 
 /** `delivered`: rows that arrived until the last one did. */
 function report(startedAt: number, startedCpu: NodeJS.CpuUsage, delivered: number): void {
@@ -41,9 +27,10 @@ function report(startedAt: number, startedCpu: NodeJS.CpuUsage, delivered: numbe
 
 /** The package as it is used by hand, with the acknowledgement per message switched off, which halves its work. */
 async function plugin(): Promise<void> {
-  const service = new LogicalReplicationService({ connectionString: options.url } as pg.ClientConfig, {
-    acknowledge: { auto: false, timeoutSeconds: 0 },
-  })
+  const service = new LogicalReplicationService(
+    { connectionString: options.url },
+    { acknowledge: { auto: false, timeoutSeconds: 0 } },
+  )
   let seen = 0
   const startedCpu = process.cpuUsage()
   const startedAt = performance.now()
@@ -60,106 +47,31 @@ async function plugin(): Promise<void> {
   process.exit(0)
 }
 
-/** Takes everything and is durable at once. */
-class NullSink extends Sink {
-  readonly type = 'null'
-  rows = 0
-  onEnough: () => void = () => {}
-  override capabilities(): SinkCapabilities {
-    return {
-      replay: 'idempotent-upsert',
-      supportsUpsert: true,
-      supportsDelete: true,
-      supportsPartialRows: true,
-      schemaChanges: [],
-      flushIntervalMs: 0,
-    }
-  }
-  override validate(): Promise<readonly []> {
-    return Promise.resolve([])
-  }
-  override connect(): Promise<SinkResume> {
-    return Promise.resolve({ position: null })
-  }
-  override createTable(): Promise<void> {
-    return Promise.resolve()
-  }
-  override alterTable(): Promise<'applied'> {
-    return Promise.resolve('applied')
-  }
-  override writeBatch(batch: RecordBatch): Promise<WriteResult> {
-    this.rows += batch.rowCount
-    if (this.rows >= options.rows) this.onEnough()
-    return Promise.resolve({ durable: batch.position })
-  }
-  override disconnect(): Promise<void> {
-    return Promise.resolve()
-  }
-}
-
 /** The whole pipeline, from the position of the slot: source, channel, lane, checkpoints in memory. */
 async function sluice(catchUp: 'auto' | 'off'): Promise<void> {
-  const store = new MemoryCheckpointStore()
-  const lease = await store.acquire('bench', { host: 'bench', pid: process.pid, startedAt: null })
-  await store.save(lease, { position: await startPosition(), source: 'postgres', sinks: ['null'] })
-  const sink = new NullSink()
+  const { url, slot, publication, rows } = options
+  const config = Schema.decodeUnknownSync(PostgresConfig)({ url, slot, publication, catchUp })
+  const store = await storeAtStart(options, 'null')
   const stop = new AbortController()
-  let measured = false
+  const sink = new NullSink()
   const startedCpu = process.cpuUsage()
   const startedAt = performance.now()
-  sink.onEnough = () => {
-    if (measured) return
-    measured = true
+  counted(sink, rows, () => {
+    if (stop.signal.aborted) return
     report(startedAt, startedCpu, sink.rows)
     stop.abort()
-  }
+  })
+  const ignore = (): void => {}
   await runPipeline(
     {
       name: 'bench',
       tables: ['public.*'],
-      source: {
-        type: 'postgres',
-        create: () =>
-          new PostgresSource({
-            url: new Secret(options.url),
-            slot: options.slot,
-            publication: options.publication,
-            copyWorkers: 2,
-            catchUp,
-            catchUpThreshold: 64e6,
-            heartbeat: 5000,
-            schemaPoll: 10_000,
-            lockTimeout: 60_000,
-          }),
-      },
+      source: { type: 'postgres', create: () => new PostgresSource(config) },
       sinks: [{ name: 'null', type: 'null', create: () => sink }],
       store,
     },
-    {
-      signal: stop.signal,
-      log: { debug: () => {}, info: () => {}, warn: console.error, error: console.error },
-    },
+    { signal: stop.signal, log: { debug: ignore, info: ignore, warn: console.error, error: console.error } },
   )
-}
-
-/** As if the tables had been copied before the slot was made. */
-async function startPosition(): Promise<SourcePosition> {
-  const client = new pg.Client({ connectionString: options.url })
-  await client.connect()
-  const types = await readTypes(client)
-  const query = {
-    publication: options.publication,
-    selection: selectTables(['public.*']),
-    serverVersion: 180_000,
-  }
-  const tables = Object.fromEntries(
-    (await readTables(client, query)).map((table) => [
-      `${table.namespace}.${table.name}`,
-      storedTable(table, types, options.from),
-    ]),
-  )
-  await client.end()
-  return { order: '0', resume: { lsn: options.from, system: options.system, tables } as never }
 }
 
 if (contender === 'pgoutput-plugin') await plugin()
