@@ -114,6 +114,7 @@ const CASES: readonly Case[] = [
   { name: 'rename', ddl: 'RENAME v TO renamed', changes: ['rename-column'], again: false },
   { name: 'retype_int', ddl: 'ALTER n TYPE bigint', changes: ['alter-column'], again: true },
   { name: 'retype_using', ddl: `ALTER v TYPE varchar(50) USING upper(v)`, again: true },
+  { name: 'retype_same', ddl: `ALTER n TYPE int USING n * 2`, again: true },
   { name: 'retype_wider', ddl: 'ALTER w TYPE varchar(40)', changes: [], again: false },
   { name: 'retype_to_text', ddl: 'ALTER n TYPE text', changes: ['alter-column'], again: true },
   { name: 'retype_scale', ddl: 'ALTER m TYPE numeric(10,1)', changes: ['alter-column'], again: true },

@@ -261,6 +261,7 @@ describe('transactions', () => {
       file: 1,
       lastNumber: 1,
       membership: '1/1',
+      changedBy: {},
       schema: decodedTable('t', COLUMNS).schema,
     }
     const row = insert(T, ['1', 'x', 'x'])

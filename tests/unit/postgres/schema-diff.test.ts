@@ -15,6 +15,7 @@ import {
   type SchemaDiff,
   storedShape,
   wasReplaced,
+  wasRewritten,
 } from '../../../src/connectors/sources/postgres/schema-diff.ts'
 import type { PgTypes } from '../../../src/connectors/sources/postgres/types.ts'
 
@@ -45,6 +46,7 @@ function catalog(columns: readonly Spec[], more: Partial<CatalogTable> = {}): Ca
       modifier: -1,
       dimensions: 0,
       notNull: false,
+      changedBy: '1',
       missing: null,
       rewritten: false,
       ...column,
@@ -271,6 +273,14 @@ describe('the difference of two schemas', () => {
     expect(found.next.copiedAt).toBe(again ? null : '0/100')
     expect(found.next).toMatchObject({ file: now.file, lastNumber: now.lastNumber })
     expect(diff(found.next, now).steps).toEqual([])
+  })
+
+  it('copies again when a rewrite changed a column and left its type, and not after a TRUNCATE', () => {
+    const stored = known([ID, A])
+    expect(wasRewritten(stored, catalog([ID, { ...A, changedBy: '2' }], { file: 6 }))).toBe(true)
+    expect(diff(stored, catalog([ID, { ...A, changedBy: '2' }], { file: 6 })).copyAgain).toBe(true)
+    expect(wasRewritten(stored, catalog([ID, A], { file: 6 }))).toBe(false)
+    expect(wasRewritten(stored, catalog([ID, { ...A, changedBy: '2' }]))).toBe(false)
   })
 
   it('copies again when one column of a key of two is dropped and the other stays the key', () => {

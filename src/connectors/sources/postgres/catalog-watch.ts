@@ -8,7 +8,7 @@ import { ConnectionError } from '../../../core/error.ts'
 import type { TableSelection } from '../../../core/selection.ts'
 import { type CatalogTable, readTables } from './catalog.ts'
 import { parseLsn, type StoredTable } from './position.ts'
-import { catalogShape, storedShape } from './schema-diff.ts'
+import { catalogShape, storedShape, wasRewritten } from './schema-diff.ts'
 import { requirePublication } from './slot.ts'
 
 export interface WatchRequest {
@@ -45,9 +45,8 @@ export class CatalogWatch {
     if (gone.length > 0) await this.#tablesGone(gone)
     const differences = tables.flatMap((catalog): readonly Difference[] => {
       const before = stored[`${catalog.namespace}.${catalog.name}`] ?? null
-      return before !== null && catalogShape(catalog) === storedShape(before)
-        ? []
-        : [{ catalog, stored: before }]
+      const known = before !== null && catalogShape(catalog) === storedShape(before)
+      return known && !wasRewritten(before, catalog) ? [] : [{ catalog, stored: before }]
     })
     if (differences.length === 0) return
     // Whatever was visible to the queries above was in the WAL before this.

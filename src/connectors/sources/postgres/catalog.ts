@@ -22,6 +22,8 @@ export interface CatalogColumn {
   readonly modifier: number
   readonly dimensions: number
   readonly notNull: boolean
+  /** The transaction that changed its catalog row last: also when a rewrite left the type as it was. */
+  readonly changedBy: string
   /** Text that rows older than the column show (pg_attribute.attmissingval); null without. */
   readonly missing: string | null
   /** Rows older than the column may hold values that no catalog tells: a default that the table was rewritten with. */
@@ -214,7 +216,7 @@ export async function readTables(client: pg.Client, query: TableQuery): Promise<
   const selected = tables.rows.filter((row) => query.selection.includes(row['nspname']!, row['relname']!))
   if (selected.length === 0) return []
   const columns = await client.query<Record<string, never>>(`
-    SELECT a.attrelid::int8::text AS oid, a.attnum, a.attname, a.atttypid::int8::text AS type, a.atttypmod, a.attndims,
+    SELECT a.attrelid::int8::text AS oid, a.xmin::text AS changed, a.attnum, a.attname, a.atttypid::int8::text AS type, a.atttypmod, a.attndims,
            a.attnotnull, a.attmissingval::text AS missing, a.attgenerated <> '' AS generated,
            NOT a.atthasmissing AND (a.atthasdef OR a.attidentity <> '') AS rewritten
     FROM pg_attribute a
@@ -260,6 +262,7 @@ function catalogColumn(row: Record<string, never>): CatalogColumn {
     modifier: row['atttypmod']!,
     dimensions: row['attndims']!,
     notNull: row['attnotnull']!,
+    changedBy: row['changed']!,
     // attmissingval is an array of one element; an array-typed column's element is a nested list.
     missing: missing === null ? null : missingText(missing),
     rewritten: row['rewritten']!,
@@ -297,7 +300,13 @@ export function storedTable(
     file: table.file,
     lastNumber: table.lastNumber,
     membership: table.membership,
+    changedBy: changesOf(table),
   }
+}
+
+/** By attribute number, the transaction that changed the column last. */
+export function changesOf(table: CatalogTable): Readonly<Record<string, string>> {
+  return Object.fromEntries(table.columns.map((column) => [column.number, column.changedBy]))
 }
 
 export function describeColumn(column: CatalogColumn, types: PgTypes): Column {

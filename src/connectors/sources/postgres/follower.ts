@@ -10,11 +10,19 @@ import type { SourcePosition } from '../../../core/position.ts'
 import type { TableSelection } from '../../../core/selection.ts'
 import type { BatchWriter } from '../../../core/source.ts'
 import { type SchemaOperation, tableName, type TableSchema } from '../../../core/table.ts'
-import { type CatalogTable, conversions, readTables, readTypes, storedTable } from './catalog.ts'
+import { type CatalogTable, changesOf, conversions, readTables, readTypes, storedTable } from './catalog.ts'
 import { PgoutputDecoder } from './decoder.ts'
 import { type DecodedTable, type RelationMessage, SKIP_ALL } from './relation.ts'
 import { parseLsn, type StoredTable, streamPosition, halves } from './position.ts'
-import { catalogShape, diffSchema, relationOf, sameShape, storedShape, wasReplaced } from './schema-diff.ts'
+import {
+  catalogShape,
+  diffSchema,
+  relationOf,
+  sameShape,
+  storedShape,
+  wasReplaced,
+  wasRewritten,
+} from './schema-diff.ts'
 import type { PgTypes } from './types.ts'
 import type pg from 'pg'
 
@@ -105,16 +113,22 @@ export class Follower {
       return
     }
     const catalog = await this.#readTable(relation)
-    if (!same || wasReplaced(stored, catalog)) {
+    // A catalog that is ahead of the log is looked at again with the message that brings its shape.
+    const current = catalog !== null && stored !== undefined && catalogShape(catalog) === storedShape(stored)
+    if (!same || wasReplaced(stored, catalog) || (current && wasRewritten(stored, catalog))) {
       this.#types = await readTypes(this.#request.sql)
       await this.#changeTable(relation, catalog)
       return
     }
-    // Rewritten without a change of its schema, for example by a TRUNCATE.
-    const moved =
-      catalog !== null && catalog.file !== stored.file && catalogShape(catalog) === storedShape(stored)
-    if (moved) this.#store(name, { ...stored, file: catalog.file })
+    if (current) this.#noteHarmless(name, stored, catalog)
     this.#define(relation, this.#tables[name]!)
+  }
+
+  /** Rewritten without a change of a column, for example by a TRUNCATE, or a column changed without a rewrite. */
+  #noteHarmless(name: string, stored: StoredTable, catalog: CatalogTable): void {
+    const changedBy = changesOf(catalog)
+    if (catalog.file === stored.file && JSON.stringify(changedBy) === JSON.stringify(stored.changedBy)) return
+    this.#store(name, { ...stored, file: catalog.file, changedBy })
   }
 
   /** Applies schema changes that no row has told of, between transactions. */

@@ -63,6 +63,8 @@ export interface StoredTable {
   readonly lastNumber: number
   /** Its entry in the publication when it was copied: with another one, changes are missing from the log. */
   readonly membership: string
+  /** By column id, the transaction that changed its catalog row last (pg_attribute.xmin). */
+  readonly changedBy: Readonly<Record<string, string>>
 }
 
 /** `resume` of a position. */

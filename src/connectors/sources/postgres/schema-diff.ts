@@ -5,7 +5,7 @@
  */
 import { sameType } from '../../../core/column-type.ts'
 import type { Column, SchemaOperation, TableSchema } from '../../../core/table.ts'
-import { type CatalogColumn, type CatalogTable, describeColumn } from './catalog.ts'
+import { type CatalogColumn, type CatalogTable, changesOf, describeColumn } from './catalog.ts'
 import type { RelationMessage } from './relation.ts'
 import type { StoredTable } from './position.ts'
 import { baseOid, Conversion, conversionOf, type PgTypes } from './types.ts'
@@ -81,6 +81,17 @@ export function wasReplaced(stored: StoredTable, catalog: CatalogTable | null): 
   return stored.schema.columns.some((column) => (numbers.get(column.name) ?? column.id) !== column.id)
 }
 
+/**
+ * True when the table was rewritten and one of its columns was changed, as by ALTER TYPE ... USING, even if the type is
+ * the same as before: the values may be others. A TRUNCATE or VACUUM FULL rewrites too, but changes no column.
+ */
+export function wasRewritten(stored: StoredTable, catalog: CatalogTable | null): boolean {
+  if (catalog === null || catalog.file === stored.file) return false
+  return catalog.columns.some(
+    ({ number, changedBy }) => (stored.changedBy[number] ?? changedBy) !== changedBy,
+  )
+}
+
 /** `catalog` is null when the table is gone by now. */
 export function diffSchema(
   stored: StoredTable,
@@ -122,6 +133,7 @@ export function diffSchema(
     (column, index) => current.get(column.name)?.number !== stored.lastNumber + 1 + index,
   )
   copyAgain ||= added.length > 0 && dropped.length > 0
+  copyAgain ||= exact && wasRewritten(stored, catalog)
   // What is left of the key does not tell rows apart as the key did: sinks make the table again.
   copyAgain ||= dropped.some((column) => stored.schema.key.includes(stored.schema.columns.indexOf(column)))
 
@@ -206,6 +218,7 @@ export function diffSchema(
       file: catalog?.file ?? stored.file,
       lastNumber: exact ? catalog.lastNumber : Math.max(stored.lastNumber, ...ordered.map(numberOf)),
       membership: stored.membership,
+      changedBy: catalog === null ? stored.changedBy : changesOf(catalog),
     },
   }
 }
@@ -243,6 +256,7 @@ function describe(
     modifier: column.modifier,
     dimensions: 0,
     notNull: false,
+    changedBy: '',
     missing: null,
     rewritten: true,
   }
