@@ -38,6 +38,8 @@ function ways(table: string): { slow: SourceOptions; fast: SourceOptions; messag
   const fast: SourceOptions = {
     ...slow,
     config: { catchUp: 'auto', catchUpThreshold: 1 },
+    // Several calls for every backlog.
+    walPerCall: 100_000n,
     log: { debug: note, info: note, warn: note, error: note },
   }
   return { slow, fast, messages }

@@ -225,6 +225,7 @@ export interface SourceOptions {
   readonly tables?: readonly string[]
   readonly config?: Partial<PostgresConfig>
   readonly pagesPerRange?: number
+  readonly walPerCall?: bigint
   readonly log?: ConnectorContext['log']
 }
 
@@ -239,7 +240,11 @@ export function newSource(options: SourceOptions): PostgresSource {
     lockTimeout: 20_000,
     ...options.config,
   }
-  return new PostgresSource(config, options.pagesPerRange)
+  const { pagesPerRange, walPerCall } = options
+  return new PostgresSource(config, {
+    ...(pagesPerRange === undefined ? {} : { pagesPerRange }),
+    ...(walPerCall === undefined ? {} : { walPerCall }),
+  })
 }
 
 export function contextOf(options: SourceOptions): SourceContext {

@@ -11,13 +11,9 @@ import { literal } from './catalog.ts'
 import { postgresError } from './errors.ts'
 import type { Follower } from './follower.ts'
 import { type FrameConsumer, Stop } from './frames.ts'
+import { formatLsn } from './position.ts'
 import { WireReader } from './wire.ts'
 
-/**
- * Changes per call. Each call decodes from the slot's restart point and is stored on the server before the first byte
- * is sent, so few large ones; the server checks the number at the end of a transaction only.
- */
-const CHANGES_PER_CALL = 500_000
 /** Bytes that COPY binary begins with (PostgreSQL documentation, COPY, "Binary Format"). */
 const COPY_HEADER = 19
 
@@ -28,6 +24,11 @@ export interface CatchUpRequest {
   /** Name of the temporary copy. */
   readonly copyName: string
   readonly publication: string
+  /**
+   * Bytes of WAL per call. Each call decodes from the slot's restart point, so few large ones; but the server puts all
+   * of a call's changes on its disk before it sends the first byte.
+   */
+  readonly walPerCall: bigint
   readonly follower: Follower
   readonly out: BatchWriter
 }
@@ -45,14 +46,13 @@ export class CatchUp implements FrameConsumer {
 
   /** Reads until `until` is passed, a table has to be copied, or `out.signal` is aborted. */
   async run(until: bigint): Promise<void> {
-    const { sql, slot, copyName, out } = this.#request
+    const { sql, slot, copyName, walPerCall, out } = this.#request
     try {
       await sql.query(`SELECT pg_copy_logical_replication_slot(${literal(slot)}, ${literal(copyName)}, true)`)
-      while (!out.signal.aborted && !this.#follower.copyNeeded && this.#follower.decoder.lastCommit < until) {
-        const before = this.#follower.decoder.lastCommit
-        await this.#call()
-        // Nothing but other tables' changes up to the end of the log.
-        if (this.#follower.decoder.lastCommit === before) return
+      for (let at = this.#follower.reached; at < until;) {
+        at = at + walPerCall < until ? at + walPerCall : until
+        await this.#call(at)
+        if (out.signal.aborted || this.#follower.copyNeeded) return
       }
     } catch (error) {
       throw postgresError(error, `read the backlog of the replication slot "${slot}"`)
@@ -84,10 +84,11 @@ export class CatchUp implements FrameConsumer {
     return this.#follower.attend()
   }
 
-  async #call(): Promise<void> {
+  /** Reads the transactions that commit before `upTo`. */
+  async #call(upTo: bigint): Promise<void> {
     const { sql, copyName, publication, out } = this.#request
     const names = literal(`"${publication.replaceAll('"', '""')}"`)
-    const statement = `COPY (SELECT data FROM pg_logical_slot_get_binary_changes(${literal(copyName)}, NULL, ${CHANGES_PER_CALL},
+    const statement = `COPY (SELECT data FROM pg_logical_slot_get_binary_changes(${literal(copyName)}, ${literal(formatLsn(upTo))}, NULL,
       'proto_version', '1', 'publication_names', ${names})) TO STDOUT (FORMAT binary)`
     this.#first = true
     const reader = new WireReader(sql, this, out)

@@ -66,3 +66,13 @@ export const PostgresConfig = struct({
 })
 
 export type PostgresConfig = typeof PostgresConfig.Type
+
+/** How large tasks are cut; tests cut smaller. */
+export interface Units {
+  /** Heap pages of 8 KiB that one COPY reads of a large table. */
+  readonly pagesPerRange: number
+  /** Bytes of WAL that one call of a catch-up reads, see `catch-up.ts`. */
+  readonly walPerCall: bigint
+}
+
+export const defaultUnits: Units = { pagesPerRange: 8192, walPerCall: 512n * 1024n * 1024n }

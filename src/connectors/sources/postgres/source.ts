@@ -23,7 +23,7 @@ import {
 } from './catalog.ts'
 import { CatalogWatch } from './catalog-watch.ts'
 import { check } from './check.ts'
-import type { PostgresConfig } from './config.ts'
+import { defaultUnits, type PostgresConfig, type Units } from './config.ts'
 import { postgresError } from './errors.ts'
 import { Follower } from './follower.ts'
 import { copyStep, formatLsn, halves, parseLsn, readResume, streamPosition } from './position.ts'
@@ -50,7 +50,7 @@ interface Connected {
 export class PostgresSource extends Source {
   readonly type = 'postgres'
   readonly #config: PostgresConfig
-  readonly #pagesPerRange: number
+  readonly #units: Units
   #connected: Connected | null = null
   #stream: ReplicationStream | null = null
   #copy: SnapshotCopy | null = null
@@ -61,11 +61,10 @@ export class PostgresSource extends Source {
   #durable = 0n
   readonly #clients = new Set<pg.Client>()
 
-  /** `pagesPerRange`: heap pages of 8 KiB that one COPY reads of a large table. */
-  constructor(config: PostgresConfig, pagesPerRange = 8192) {
+  constructor(config: PostgresConfig, units: Partial<Units> = {}) {
     super()
     this.#config = config
-    this.#pagesPerRange = pagesPerRange
+    this.#units = { ...defaultUnits, ...units }
   }
 
   override capabilities(): SourceCapabilities {
@@ -230,7 +229,7 @@ export class PostgresSource extends Source {
         streamFrom,
         known,
         workers: this.#config.copyWorkers,
-        pagesPerRange: this.#pagesPerRange,
+        ...this.#units,
         nextStep: () => ++this.#copyStep,
         open: () => this.#open(context),
         out,
@@ -315,7 +314,8 @@ export class PostgresSource extends Source {
     const client = await this.#open(context)
     try {
       const copyName = `${slot.slice(0, 50)}_catchup_${process.pid}`
-      await new CatchUp({ sql: client, slot, copyName, publication, follower, out }).run(head)
+      const copy = { slot, copyName, publication, ...this.#units }
+      await new CatchUp({ sql: client, ...copy, follower, out }).run(head)
     } finally {
       await this.#close(client)
     }
