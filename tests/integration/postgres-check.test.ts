@@ -219,6 +219,8 @@ describe('validate', () => {
       slot: `${postgres.database}_used`,
     })
     await using run = await SourceRun.start(used, null)
+    // The slot is in use while it is made as well, and then not, while tables are copied.
+    await run.settled()
     await run.until('it streams', async () => {
       const rows = await postgres.sql(
         `SELECT 1 FROM pg_replication_slots WHERE slot_name = '${used.config!.slot}' AND active`,
