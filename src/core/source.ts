@@ -18,7 +18,7 @@ export interface BatchWriter {
 }
 
 export interface SourceCapabilities {
-  /** `exact`: a transaction's rows arrive between its Begin and Commit, in commit order. */
+  /** A transaction's rows arrive between its Begin and Commit, in commit order. */
   readonly transactions: boolean
   /** Whether updates can leave cells out (`UNCHANGED`). A sink must then keep what it has. */
   readonly unchangedCells: boolean

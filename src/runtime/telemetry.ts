@@ -40,7 +40,10 @@ export interface PipelineStatus {
   readonly changes: number
   readonly transactions: number
   readonly bytes: number
-  /** How old the newest durable change is, in milliseconds; 0 when the end of the log is reached; null when unknown. */
+  /**
+   * How far the slowest sink is behind the source, in milliseconds: with changes under way the age of the newest durable
+   * one, else what it took, 0 after a heartbeat; null when unknown.
+   */
   readonly lagMs: number | null
   /** From commit at the source to durable in the slowest sink, of the last changes; null without any. */
   readonly latencyMs: { readonly p50: number; readonly p99: number } | null
