@@ -27,6 +27,7 @@ export class RandomLoad {
   #stopped = false
   #workers: Promise<void>[] = []
   #columns = 0
+  #failure: unknown
   /** Transactions that were committed. */
   commits = 0
 
@@ -40,16 +41,23 @@ export class RandomLoad {
     this.#workers = Array.from({ length: connections }, () => this.#work())
   }
 
+  /** Waits for the transactions under way; throws the first error that is no part of the load. */
   async stop(): Promise<void> {
     this.#stopped = true
     await Promise.all(this.#workers)
+    if (this.#failure !== undefined) throw this.#failure
   }
 
   async #work(): Promise<void> {
     const client = new pg.Client({ connectionString: this.#url })
     await client.connect()
-    while (!this.#stopped) await this.#transaction(client)
-    await client.end()
+    try {
+      while (!this.#stopped) await this.#transaction(client)
+    } catch (error) {
+      this.#failure ??= error
+    } finally {
+      await client.end()
+    }
   }
 
   async #transaction(client: pg.Client): Promise<void> {
@@ -114,9 +122,10 @@ export class RandomLoad {
   }
 }
 
-/** Runs a statement on one of the extra columns, if there is one; `seed` chooses it. */
+/** Runs a statement on one of the extra columns, if there is one; `seed` chooses it. The lock keeps it from others. */
 function onExtraColumn(table: string, seed: string, statement: string): string {
   return `DO $$ DECLARE name text; BEGIN
+    LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE;
     SELECT attname INTO name FROM pg_attribute
     WHERE attrelid = '${table}'::regclass AND attname LIKE 'extra%' AND NOT attisdropped
     ORDER BY md5(attname || '${seed}') LIMIT 1;
