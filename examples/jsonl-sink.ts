@@ -45,6 +45,7 @@ class JsonlSink extends Sink {
       supportsDelete: true,
       supportsPartialRows: true,
       schemaChanges: ['add-column', 'drop-column', 'rename-column', 'alter-column', 'change-key'],
+      keepsNewestVersion: false,
       flushIntervalMs: this.#config.flushInterval,
     }
   }

@@ -53,6 +53,7 @@ export type * from './core/record.ts'
 export type { RowView } from './core/row-view.ts'
 export {
   type Column,
+  SCHEMA_CHANGES,
   type SchemaOperation,
   type SchemaOperationKind,
   tableName,

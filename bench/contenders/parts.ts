@@ -28,6 +28,7 @@ export class NullSink extends Sink {
       supportsDelete: true,
       supportsPartialRows: true,
       schemaChanges: [],
+      keepsNewestVersion: false,
       flushIntervalMs: 0,
     }
   }

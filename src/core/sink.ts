@@ -14,7 +14,7 @@ export type ReplayProtection =
    * change of origin `snapshot` begins a new copy: forget the position with it.
    */
   | 'transactional-position'
-  /** A row is replaced by key and version. */
+  /** A row is replaced by key. */
   | 'idempotent-upsert'
   /** Rows may appear twice after a crash. */
   | 'append'
@@ -27,6 +27,11 @@ export interface SinkCapabilities {
   readonly supportsPartialRows: boolean
   /** Schema changes that `alterTable` applies, besides `create-table` and `truncate`, which every sink must. */
   readonly schemaChanges: readonly SchemaOperationKind[]
+  /**
+   * A row never replaces one of a higher version, in whichever order they arrive; so rows may also be written beside a
+   * running pipeline, as `sluice repair` does.
+   */
+  readonly keepsNewestVersion: boolean
   /** How long accepted rows may wait before the runtime calls `flush`, in milliseconds. 0: after every batch. */
   readonly flushIntervalMs: number
 }

@@ -3,7 +3,7 @@ import type { ConnectorContext } from './context.ts'
 import type { Problem } from './error.ts'
 import type { SourcePosition } from './position.ts'
 import type { TableSelection } from './selection.ts'
-import type { TableSchema } from './table.ts'
+import type { SchemaOperationKind, TableSchema } from './table.ts'
 
 export interface SourceContext extends ConnectorContext {
   readonly tables: TableSelection
@@ -18,12 +18,21 @@ export interface BatchWriter {
 }
 
 export interface SourceCapabilities {
+  /**
+   * Whether a stream that starts at a stored position gives everything after it. With `none` what happens while the
+   * pipeline is down is lost; a start says so.
+   */
+  readonly replay: 'log' | 'none'
+  /** Copies the rows that are there before it follows the log. */
+  readonly snapshot: boolean
   /** A transaction's rows arrive between its Begin and Commit, in commit order. */
   readonly transactions: boolean
   /** Whether updates can leave cells out (`UNCHANGED`). A sink must then keep what it has. */
   readonly unchangedCells: boolean
   readonly updates: boolean
   readonly deletes: boolean
+  /** Schema changes that the stream reports, besides `create-table`; `truncate` counts as one. */
+  readonly schemaChanges: readonly SchemaOperationKind[]
 }
 
 /** How far the first copy is. Estimates, except `rowsCopied`. */

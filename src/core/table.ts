@@ -46,3 +46,13 @@ export type SchemaOperation =
   | { readonly kind: 'change-key' }
 
 export type SchemaOperationKind = SchemaOperation['kind']
+
+/** Every schema change besides `create-table`, which all connectors know. */
+export const SCHEMA_CHANGES = [
+  'truncate',
+  'add-column',
+  'drop-column',
+  'rename-column',
+  'alter-column',
+  'change-key',
+] as const satisfies readonly SchemaOperationKind[]

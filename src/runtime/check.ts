@@ -52,8 +52,32 @@ export function refuse(problems: readonly Problem[]): Effect.Effect<void, Precon
 /** What a source sends and a sink cannot take. */
 function reconcile(source: SourceCapabilities, name: string, sink: SinkCapabilities): readonly Problem[] {
   const problems: Problem[] = []
-  const report = (code: string, message: string, fix: string): void => {
-    problems.push({ severity: 'error', code: `pipeline/${code}`, message, fix })
+  const report = (
+    code: string,
+    message: string,
+    fix: string,
+    severity: Problem['severity'] = 'error',
+  ): void => {
+    problems.push({ severity, code: `pipeline/${code}`, message, fix })
+  }
+  if (source.replay === 'none') {
+    report(
+      'no-replay',
+      'the source cannot repeat its changes: what happens while the pipeline is down, or is not durable when it ends, is lost',
+      'Use it where that may happen, or a source with a log.',
+      'warning',
+    )
+  }
+  const missing = source.schemaChanges.filter(
+    (kind) => kind !== 'truncate' && !sink.schemaChanges.includes(kind),
+  )
+  if (missing.length > 0) {
+    report(
+      'schema-changes',
+      `sink "${name}" cannot follow ${missing.join(', ')} of the source: the pipeline stops at one`,
+      'Change such tables with the pipeline in mind, or use another sink.',
+      'warning',
+    )
   }
   if (source.unchangedCells && !sink.supportsPartialRows) {
     report(

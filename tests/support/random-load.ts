@@ -27,7 +27,7 @@ export class RandomLoad {
   #stopped = false
   #workers: Promise<void>[] = []
   #columns = 0
-  #failure: unknown
+  #failure: Error | undefined
   /** Transactions that were committed. */
   commits = 0
 
@@ -54,7 +54,7 @@ export class RandomLoad {
     try {
       while (!this.#stopped) await this.#transaction(client)
     } catch (error) {
-      this.#failure ??= error
+      this.#failure ??= error as Error
     } finally {
       await client.end()
     }

@@ -51,7 +51,15 @@ class FixtureSource extends Source {
   }
 
   capabilities(): SourceCapabilities {
-    return { transactions: true, unchangedCells: false, updates: true, deletes: true }
+    return {
+      replay: 'log',
+      snapshot: false,
+      transactions: true,
+      unchangedCells: false,
+      updates: true,
+      deletes: true,
+      schemaChanges: [],
+    }
   }
 
   async validate(): Promise<readonly Problem[]> {
@@ -103,6 +111,7 @@ class StuckSink extends Sink {
       supportsDelete: true,
       supportsPartialRows: true,
       schemaChanges: [],
+      keepsNewestVersion: false,
       flushIntervalMs: 0,
     }
   }

@@ -48,6 +48,7 @@ class ScriptedSink extends Sink {
       supportsDelete: true,
       supportsPartialRows: true,
       schemaChanges: [],
+      keepsNewestVersion: false,
       flushIntervalMs: 100,
     }
   }

@@ -46,6 +46,7 @@ export class ClickHouseSink extends Sink {
       supportsDelete: true,
       supportsPartialRows: true,
       schemaChanges: ['add-column', 'drop-column', 'rename-column', 'alter-column', 'change-key'],
+      keepsNewestVersion: true,
       flushIntervalMs: this.#config.flushInterval,
     }
   }

@@ -29,6 +29,7 @@ export class MemorySink extends Sink {
       supportsDelete: true,
       supportsPartialRows: true,
       schemaChanges: ['add-column', 'drop-column', 'rename-column', 'alter-column'],
+      keepsNewestVersion: false,
       flushIntervalMs: this.#config.flushInterval,
     }
   }

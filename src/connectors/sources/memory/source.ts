@@ -10,6 +10,7 @@ import {
 } from '../../../core/source.ts'
 import { type TableSchema, tableName } from '../../../core/table.ts'
 import { ValueBatchBuilder } from '../../../core/value-batch.ts'
+import { capabilitiesOf } from './capabilities.ts'
 import type { MemoryConfig } from './config.ts'
 import { MemoryDatabase, type MemoryTransaction } from './database.ts'
 import { addRow, change, heartbeat, oneTableMore, positionLost, positionOf, versionOf } from './records.ts'
@@ -32,7 +33,7 @@ export class MemorySource extends Source {
   }
 
   capabilities(): SourceCapabilities {
-    return { transactions: true, unchangedCells: this.#config.partialUpdates, updates: true, deletes: true }
+    return capabilitiesOf(this.#config)
   }
 
   async validate(): Promise<readonly Problem[]> {

@@ -27,6 +27,7 @@ import { defaultUnits, type PostgresConfig, type Units } from './config.ts'
 import { postgresError } from './errors.ts'
 import { Follower } from './follower.ts'
 import { copyStep, formatLsn, halves, parseLsn, readResume, streamPosition } from './position.ts'
+import { CAPABILITIES } from './capabilities.ts'
 import { openClient } from './session.ts'
 import {
   createPublication,
@@ -68,7 +69,7 @@ export class PostgresSource extends Source {
   }
 
   override capabilities(): SourceCapabilities {
-    return { transactions: true, unchangedCells: true, updates: true, deletes: true }
+    return CAPABILITIES
   }
 
   override async validate(context: SourceContext): Promise<readonly Problem[]> {
