@@ -1,4 +1,5 @@
 import { boolean, described, duration, struct, text, withDefault } from '../../../core/fields.ts'
+import type { SourceCapabilities } from '../../../core/source.ts'
 
 /** Options of the `memory` source. */
 export const MemoryConfig = struct({
@@ -13,3 +14,15 @@ export const MemoryConfig = struct({
 })
 
 export type MemoryConfig = typeof MemoryConfig.Type
+
+export function capabilitiesOf(config: MemoryConfig): SourceCapabilities {
+  return {
+    replay: 'log',
+    snapshot: true,
+    transactions: true,
+    unchangedCells: config.partialUpdates,
+    updates: true,
+    deletes: true,
+    schemaChanges: ['truncate', 'add-column', 'drop-column', 'rename-column', 'alter-column'],
+  }
+}

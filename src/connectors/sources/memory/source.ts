@@ -10,8 +10,7 @@ import {
 } from '../../../core/source.ts'
 import { type TableSchema, tableName } from '../../../core/table.ts'
 import { ValueBatchBuilder } from '../../../core/value-batch.ts'
-import { capabilitiesOf } from './capabilities.ts'
-import type { MemoryConfig } from './config.ts'
+import { capabilitiesOf, type MemoryConfig } from './config.ts'
 import { MemoryDatabase, type MemoryTransaction } from './database.ts'
 import { addRow, change, heartbeat, oneTableMore, positionLost, positionOf, versionOf } from './records.ts'
 
