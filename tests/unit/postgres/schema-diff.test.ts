@@ -338,6 +338,12 @@ describe('a catalog that is ahead of the log', () => {
     expect(kinds(diff(found.next, catalog([ID, A, B])))).toEqual(['add-column b'])
   })
 
+  it('copies again when a rewrite that left the types was followed by a drop and a rename', () => {
+    const text: Spec = { ...A, type: TEXT }
+    const now = [ID, { ...text, name: 'renamed', changedBy: '2' }]
+    expect(ahead([ID, text, B], [ID, text], now, { file: 6 }).copyAgain).toBe(true)
+  })
+
   it.each<[string, readonly Spec[], readonly Spec[], readonly Spec[] | null]>([
     ['the new column is gone again', [ID], [ID, A], [ID]],
     ['the new column is gone again, and another has its name', [ID], [ID, A], [ID, { ...A, number: 3 }]],
