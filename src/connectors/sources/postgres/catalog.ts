@@ -180,7 +180,10 @@ export interface TableQuery {
   readonly serverVersion: number
 }
 
-/** The tables that are (or would be) published and are selected, ordered by name. */
+/**
+ * The tables that are (or would be) published and are selected, ordered by name. One statement reads everything about
+ * them: between two the table may be altered, and the file of before with the columns of after hides a rewrite.
+ */
 export async function readTables(client: pg.Client, query: TableQuery): Promise<readonly CatalogTable[]> {
   // Column lists and row filters exist since 15; before, all columns that are not generated are published.
   const modern = query.serverVersion >= 150_000
@@ -201,6 +204,14 @@ export async function readTables(client: pg.Client, query: TableQuery): Promise<
       : `(SELECT concat_ws('/', b.oid, coalesce(
            (SELECT r.oid FROM pg_publication_rel r WHERE r.prpubid = b.oid AND r.prrelid = c.oid), ${bySchema}))
          FROM pg_publication b WHERE b.pubname = ${literal(query.publication)})`
+  const from = `FROM (${published}) p
+    JOIN pg_namespace n ON n.nspname = p.schemaname
+    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename`
+  const names = await client.query<Record<string, never>>(
+    `SELECT c.oid::int8::text AS oid, n.nspname, c.relname ${from}`,
+  )
+  const selected = names.rows.filter((row) => query.selection.includes(row['nspname']!, row['relname']!))
+  if (selected.length === 0) return []
   const tables = await client.query<Record<string, never>>(`
     SELECT ${membership} AS membership, c.oid::int8::text AS oid, n.nspname, c.relname, c.relkind, c.relreplident, c.relfilenode::int8::text AS file, c.relnatts::int AS lastnumber,
            greatest(c.reltuples, 0)::float8 AS rows, p.attnames::text[] AS attnames, p.rowfilter,
@@ -208,29 +219,23 @@ export async function readTables(client: pg.Client, query: TableQuery): Promise<
            has_table_privilege(c.oid, 'SELECT') AS selectable, row_security_active(c.oid) AS row_security, pg_has_role(c.relowner, 'USAGE') AS owned,
            (SELECT array_agg(k.number::int ORDER BY k.place) FROM pg_index i, unnest(i.indkey) WITH ORDINALITY k(number, place)
             WHERE i.indrelid = c.oid AND k.place <= i.indnkeyatts
-              AND CASE WHEN c.relreplident = 'i' THEN i.indisreplident ELSE i.indisprimary END) AS key
-    FROM (${published}) p
-    JOIN pg_namespace n ON n.nspname = p.schemaname
-    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
+              AND CASE WHEN c.relreplident = 'i' THEN i.indisreplident ELSE i.indisprimary END) AS key,
+           (SELECT json_agg(json_build_object('changed', a.xmin::text, 'attnum', a.attnum, 'attname', a.attname,
+                     'type', a.atttypid::int8::text, 'atttypmod', a.atttypmod, 'attndims', a.attndims, 'attnotnull', a.attnotnull,
+                     'missing', a.attmissingval::text, 'generated', a.attgenerated <> '',
+                     'rewritten', NOT a.atthasmissing AND (a.atthasdef OR a.attidentity <> '')) ORDER BY a.attnum)
+            FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
+    ${from}
+    WHERE c.oid IN (${selected.map((row) => String(row['oid'])).join(',')})
     ORDER BY n.nspname, c.relname`)
-  const selected = tables.rows.filter((row) => query.selection.includes(row['nspname']!, row['relname']!))
-  if (selected.length === 0) return []
-  const columns = await client.query<Record<string, never>>(`
-    SELECT a.attrelid::int8::text AS oid, a.xmin::text AS changed, a.attnum, a.attname, a.atttypid::int8::text AS type, a.atttypmod, a.attndims,
-           a.attnotnull, a.attmissingval::text AS missing, a.attgenerated <> '' AS generated,
-           NOT a.atthasmissing AND (a.atthasdef OR a.attidentity <> '') AS rewritten
-    FROM pg_attribute a
-    WHERE a.attrelid IN (${selected.map((row) => String(row['oid'])).join(',')}) AND a.attnum > 0 AND NOT a.attisdropped
-    ORDER BY a.attrelid, a.attnum`)
-  const byTable = Map.groupBy(columns.rows, (row) => String(row['oid']))
-  return selected.map((row) => {
-    const names = row['attnames'] as unknown as readonly string[] | null
-    const all = byTable.get(row['oid'] as unknown as string) ?? []
+  return tables.rows.map((row) => {
+    const listed = row['attnames'] as unknown as readonly string[] | null
+    const all = (row['columns'] as unknown as readonly Record<string, never>[] | null) ?? []
     // 15 to 17 list generated columns although they are not sent; from 18 on they are listed when they are.
     const visible = all.filter(
       (column) =>
-        (names?.includes(String(column['attname'])) ?? true) &&
-        (!column['generated'] || (names !== null && query.serverVersion >= 180_000)),
+        (listed?.includes(String(column['attname'])) ?? true) &&
+        (!column['generated'] || (listed !== null && query.serverVersion >= 180_000)),
     )
     return {
       oid: Number(row['oid']),
