@@ -5,6 +5,7 @@
 import * as Effect from 'effect/Effect'
 import type * as Scope from 'effect/Scope'
 import { type CoreError, toCoreError } from '../core/error.ts'
+import { type Failpoint, failpoint } from '../core/failpoint.ts'
 
 /** How long an interrupted call may take to settle before it is left behind, in milliseconds. */
 export const settleDeadlineMs = 2000
@@ -55,6 +56,14 @@ export function wait<A>(promise: Promise<A>): Effect.Effect<A, CoreError> {
       (value) => resume(Effect.succeed(value)),
       (error: unknown) => resume(Effect.fail(toCoreError(error))),
     )
+  })
+}
+
+/** Passes a failpoint. */
+export function pass(name: Failpoint): Effect.Effect<void, CoreError> {
+  return Effect.suspend(() => {
+    const held = failpoint(name)
+    return held === undefined ? Effect.void : wait(held)
   })
 }
 

@@ -1,6 +1,7 @@
 import type { RecordBatch } from '../core/batch.ts'
 import type { Channel } from '../core/channel.ts'
 import { ChannelClosedError } from '../core/error.ts'
+import { failpoint } from '../core/failpoint.ts'
 import type { BatchWriter } from '../core/source.ts'
 
 /**
@@ -23,6 +24,11 @@ export class Pump implements BatchWriter {
   }
 
   write(batch: RecordBatch): void | Promise<void> {
+    const held = failpoint('batch-cut')
+    return held === undefined ? this.#handOver(batch) : held.then(() => this.#handOver(batch))
+  }
+
+  #handOver(batch: RecordBatch): void | Promise<void> {
     this.#onBatch(batch)
     let full: Promise<void> | null = null
     let others: Promise<void>[] | null = null
