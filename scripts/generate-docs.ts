@@ -7,9 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { builtInConnectors } from '../src/runtime/config/connectors.ts'
 import { Envelope } from '../src/runtime/config/envelope.ts'
 import { describeOptions, optionTable } from '../src/runtime/config/option-table.ts'
-
-const BEGIN = '<!-- options:begin -->'
-const END = '<!-- options:end -->'
+import { withBlock } from './marked-block.ts'
 
 /** A file that holds a table. */
 export interface GeneratedDoc {
@@ -34,14 +32,6 @@ export function generatedDocs(): readonly GeneratedDoc[] {
   ]
 }
 
-/** The text with its table replaced; null when it has no markers. */
-export function withTable(text: string, table: string): string | null {
-  const begin = text.indexOf(BEGIN)
-  const end = text.indexOf(END)
-  if (begin < 0 || end < begin) return null
-  return `${text.slice(0, begin + BEGIN.length)}\n${table}\n${text.slice(end)}`
-}
-
 function say(line: string): void {
   process.stderr.write(`${line}\n`)
 }
@@ -51,7 +41,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   for (const { path, table } of generatedDocs()) {
     const file = new URL(path, root)
     const text = existsSync(file) ? readFileSync(file, 'utf8') : null
-    const updated = text === null ? null : withTable(text, table)
+    const updated = text === null ? null : withBlock(text, 'options', table)
     if (updated === null) say(`${path}: ${text === null ? 'does not exist' : 'has no markers'}`)
     else if (updated !== text) {
       writeFileSync(file, updated)

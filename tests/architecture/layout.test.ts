@@ -34,6 +34,9 @@ function mayImport(file: string, target: string): boolean {
     if (isPackage) return !target.startsWith('effect')
     return target.startsWith('core/') || target.startsWith(`connectors/${kind}/${connector}/`)
   }
+  if (area === 'testkit' && isPackage)
+    return target.startsWith('node:') || (target === 'vitest' && file === 'testkit/describe-laws.ts')
+  if (area === 'testkit') return /^(core|testkit)\//.test(target)
   if (isPackage) return target !== 'effect'
   if (area === 'runtime') return /^(core|runtime)\/|^connectors\/(sources|sinks)\/index\.ts$/.test(target)
   if (area === 'cli') return /^(core|runtime|cli)\//.test(target)
@@ -82,6 +85,7 @@ describe('the layout', () => {
       'Schema changes',
       'When things go wrong',
       'Limits',
+      'Conformance',
     ]
     for (const entry of readdirSync(join(src, 'connectors', kind), { withFileTypes: true })) {
       if (!entry.isDirectory()) continue

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { generatedDocs, withTable } from '../../../scripts/generate-docs.ts'
+import { generatedDocs } from '../../../scripts/generate-docs.ts'
+import { withBlock } from '../../../scripts/marked-block.ts'
 import { describeOptions, optionTable } from '../../../src/runtime/config/option-table.ts'
 import { RiverConfig } from './test-connectors.ts'
 
@@ -9,7 +10,7 @@ describe('docs', () => {
     'have the current options in $path (else: node scripts/generate-docs.ts)',
     ({ path, table }) => {
       const text = readFileSync(path, 'utf8')
-      expect(withTable(text, table)).toBe(text)
+      expect(withBlock(text, 'options', table)).toBe(text)
     },
   )
 
