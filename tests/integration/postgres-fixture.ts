@@ -1,5 +1,3 @@
-import pg from 'pg'
-
 import { PostgresSource } from '../../src/connectors/sources/postgres/source.ts'
 import type { PostgresConfig } from '../../src/connectors/sources/postgres/config.ts'
 import type { RecordBatch } from '../../src/core/batch.ts'
@@ -13,7 +11,7 @@ import { Secret } from '../../src/core/secret.ts'
 import { selectTables } from '../../src/core/selection.ts'
 import type { SourceContext } from '../../src/core/source.ts'
 import { type TableSchema, tableName } from '../../src/core/table.ts'
-import { sql } from '../support/postgres.ts'
+import { renderedRows, sql } from '../support/postgres.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 export const UNCHANGED_TEXT = '<unchanged>'
@@ -177,7 +175,7 @@ function keyOf(row: RowView): string {
   return JSON.stringify(row.table.key.map((index) => Buffer.from(row.bytes(index)).toString('utf8')))
 }
 
-function line(row: TextRow): string {
+function line(row: Readonly<TextRow>): string {
   return JSON.stringify(Object.entries(row).sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
@@ -186,34 +184,9 @@ export function stored(position: SourcePosition): SourcePosition {
   return JSON.parse(JSON.stringify(position)) as SourcePosition
 }
 
-const PINNED = [
-  'datestyle=ISO,YMD',
-  'intervalstyle=iso_8601',
-  'extra_float_digits=3',
-  'timezone=UTC',
-  'bytea_output=hex',
-  'lc_monetary=C',
-]
-const MONEY = 790
-
 /** The rows of a table as the server itself writes them under the documented session, sorted; the oracle. */
 export async function readRows(url: string, table: string, columns = '*'): Promise<readonly string[]> {
-  const options = PINNED.map((setting) => `-c ${setting}`).join(' ')
-  const raw = { getTypeParser: () => (text: string) => text } as unknown as pg.CustomTypesConfig
-  const client = new pg.Client({ connectionString: url, options, types: raw })
-  await client.connect()
-  try {
-    const result = await client.query<TextRow>(`SELECT ${columns} FROM ${table}`)
-    const money = result.fields.filter(({ dataTypeID }) => dataTypeID === MONEY).map(({ name }) => name)
-    return result.rows
-      .map((row) => {
-        for (const name of money) row[name] = row[name]?.replace(/[$,]/g, '') ?? null
-        return line(row)
-      })
-      .sort()
-  } finally {
-    await client.end()
-  }
+  return (await renderedRows(url, table, columns)).map(line).sort()
 }
 
 const QUIET = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }

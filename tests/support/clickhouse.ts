@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 
-import { type ClickHouseClient, createClient } from '@clickhouse/client'
+import { type ClickHouseClient, ClickHouseLogLevel, createClient } from '@clickhouse/client'
 
 import { urlOf } from './servers.ts'
 
@@ -17,9 +17,8 @@ export interface TestClickHouse extends AsyncDisposable {
   command(text: string): Promise<void>
 }
 
-/** Makes an empty database; disposing of it removes it. */
-export async function testClickHouse(purpose = 'test'): Promise<TestClickHouse> {
-  const url = urlOf('clickhouse')
+/** Makes an empty database, on the shared server unless told otherwise; disposing of it removes it. */
+export async function testClickHouse(purpose = 'test', url = urlOf('clickhouse')): Promise<TestClickHouse> {
   const database = `${purpose}_${randomBytes(4).toString('hex')}`
   const client = clickHouseClient(url, database)
   const command = async (text: string): Promise<void> => void (await client.command({ query: text }))
@@ -54,6 +53,8 @@ function clickHouseClient(url: string, database = 'default'): ClickHouseClient {
   return createClient({
     url,
     database,
+    // Who asks gets the error; tests ask for what is not there yet.
+    log: { level: ClickHouseLogLevel.OFF },
     clickhouse_settings: {
       output_format_json_quote_64bit_integers: 1,
       output_format_json_quote_decimals: 1,

@@ -20,6 +20,11 @@ export class KeepingSink extends Sink {
     this.#rows = new MemorySink({ target, durable: 'write', flushInterval: 0 })
   }
 
+  /** What a target says that it has. */
+  static position(target: string): SourcePosition | null {
+    return positions.get(target) ?? null
+  }
+
   /** What a target says that was emptied behind our back. */
   static forget(target: string): void {
     positions.delete(target)

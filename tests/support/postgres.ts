@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 
 import pg, { type QueryResultRow } from 'pg'
 
+import type { TextRow } from '../../src/testkit/change.ts'
 import { urlOf } from './servers.ts'
 import { waitFor } from './wait-for.ts'
 
@@ -47,6 +48,33 @@ export async function sql<Row extends QueryResultRow>(
     // Several statements give several results, which the driver's types do not know.
     const last = Array.isArray(result) ? (result.at(-1) as typeof result) : result
     return last.rows
+  } finally {
+    await client.end()
+  }
+}
+
+const PINNED = [
+  'datestyle=ISO,YMD',
+  'intervalstyle=iso_8601',
+  'extra_float_digits=3',
+  'timezone=UTC',
+  'bytea_output=hex',
+  'lc_monetary=C',
+]
+const MONEY = 790
+
+/** The rows of a table as the server itself writes them under the documented session: the oracle. */
+export async function renderedRows(url: string, table: string, columns = '*'): Promise<readonly TextRow[]> {
+  const options = PINNED.map((setting) => `-c ${setting}`).join(' ')
+  const raw = { getTypeParser: () => (text: string) => text } as unknown as pg.CustomTypesConfig
+  const client = new pg.Client({ connectionString: url, options, types: raw })
+  await client.connect()
+  try {
+    const result = await client.query<Record<string, string | null>>(`SELECT ${columns} FROM ${table}`)
+    const money = result.fields.filter(({ dataTypeID }) => dataTypeID === MONEY).map(({ name }) => name)
+    for (const row of result.rows)
+      for (const name of money) row[name] = row[name]?.replace(/[$,]/g, '') ?? null
+    return result.rows
   } finally {
     await client.end()
   }
