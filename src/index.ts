@@ -16,9 +16,19 @@ export type {
 } from './runtime/definition.ts'
 export { checkPipeline, runPipeline } from './runtime/pipeline.ts'
 export type { PipelinePhase, PipelineStatus, SinkStatus } from './runtime/telemetry.ts'
+export type { VerifyOptions } from './runtime/verify/comparison.ts'
+export { repairPipeline } from './runtime/verify/repair.ts'
+export type { Example, TableReport, VerifyProgress, VerifyReport } from './runtime/verify/report.ts'
+export { verifyPipeline } from './runtime/verify/verify.ts'
 export { MemoryCheckpointStore } from './runtime/checkpoint/memory.ts'
 export { SqliteCheckpointStore } from './runtime/checkpoint/sqlite.ts'
-export { type Checkpoint, CheckpointStore, type Lease, type LeaseOwner } from './runtime/checkpoint/store.ts'
+export {
+  type Checkpoint,
+  CheckpointStore,
+  type Lease,
+  type LeaseOwner,
+  type PipelineState,
+} from './runtime/checkpoint/store.ts'
 
 // Connectors
 export { type Connector, defineSink, defineSource } from './core/registry.ts'
@@ -27,6 +37,7 @@ export { Secret } from './core/secret.ts'
 export type { ConnectorContext, LogFields, Logger } from './core/context.ts'
 export {
   type BatchWriter,
+  handOver,
   type SnapshotProgress,
   Source,
   type SourceCapabilities,
@@ -41,12 +52,32 @@ export {
   type WriteContext,
   type WriteResult,
 } from './core/sink.ts'
+export {
+  type LiveChanges,
+  type LoggedChanges,
+  type PositionedChange,
+  sourceFromIterable,
+} from './core/iterable-source.ts'
+export type {
+  KeyRange,
+  PackedKeys,
+  RowConsumer,
+  RowReader,
+  SinkReader,
+  SinkTable,
+  SourceReader,
+  SourceSnapshot,
+} from './core/row-reader.ts'
 export { selectTables, type TableSelection } from './core/selection.ts'
 
 // Records
 export { RecordBatch, type TransactionSpan } from './core/batch.ts'
 export { UNCHANGED, type Value } from './core/canonical.ts'
-export type { ColumnType } from './core/column-type.ts'
+export { addChange, type Change, type LeftOut, tableOf } from './core/change.ts'
+export { type ColumnType, describeType, parseType } from './core/column-type.ts'
+export { declareTable, type TableDeclaration } from './core/declared-table.ts'
+export { parseJson } from './core/exact-json.ts'
+export { expected, fits } from './core/fits.ts'
 export { CellState, Op, PackedRows } from './core/packed-rows.ts'
 export { comparePositions, type Json, type SourcePosition } from './core/position.ts'
 export type * from './core/record.ts'
@@ -59,7 +90,7 @@ export {
   tableName,
   type TableSchema,
 } from './core/table.ts'
-export { type TransactionInfo, ValueBatchBuilder, type ValueRow } from './core/value-batch.ts'
+export { packRows, type TransactionInfo, ValueBatchBuilder, type ValueRow } from './core/value-batch.ts'
 
 // The memory connectors' other ends, for tests and examples
 export { MemoryTarget } from './connectors/sinks/memory/target.ts'

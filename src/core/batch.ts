@@ -80,6 +80,20 @@ export class RecordBatch implements Iterable<CdcRecord> {
     return new RecordBatch(change.origin, [change.table], null, [], change, position)
   }
 
+  /** Announces a table, or says that all of its rows that precede are gone. */
+  static ofTable(
+    kind: 'create-table' | 'truncate',
+    table: TableSchema,
+    origin: Origin,
+    position: SourcePosition | null = null,
+  ): RecordBatch {
+    const before = kind === 'create-table' ? null : table
+    return RecordBatch.ofSchemaChange(
+      { _tag: 'SchemaChange', before, table, change: { kind }, origin },
+      position,
+    )
+  }
+
   static ofHeartbeat(heartbeat: Heartbeat): RecordBatch {
     return new RecordBatch('stream', [], null, [], heartbeat, heartbeat.position)
   }

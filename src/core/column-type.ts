@@ -50,6 +50,46 @@ export function describeType(type: ColumnType): string {
   }
 }
 
+/**
+ * The type that `describeType` calls so: `int64`, `decimal(12,2)`, `timestamp(6) with time zone`, `array of text`. Null
+ * for any other text, names of `other` types included. For sources whose user declares the columns.
+ */
+export function parseType(name: string): ColumnType | null {
+  if (name.startsWith('array of ')) {
+    const of = parseType(name.slice('array of '.length))
+    if (of?.kind === 'array') return { ...of, dimensions: of.dimensions + 1 }
+    return of === null ? null : { kind: 'array', of, dimensions: 1 }
+  }
+  const [, precision, scale] = /^decimal\((\d+),(-?\d+)\)$/.exec(name) ?? []
+  if (precision !== undefined) return { kind: 'decimal', precision: Number(precision), scale: Number(scale) }
+  const [, kind, digits, zone] = /^(time|timestamp)\((\d)\)( with time zone)?$/.exec(name) ?? []
+  if (kind === 'time' || kind === 'timestamp')
+    return { kind, digits: Number(digits), zoned: zone !== undefined }
+  return WITHOUT_ARGUMENTS.find((type) => describeType(type) === name) ?? null
+}
+
+const WITHOUT_ARGUMENTS: readonly ColumnType[] = [
+  ...([8, 16, 32, 64] as const).flatMap((bits) =>
+    [false, true].map((unsigned) => ({ kind: 'int', bits, unsigned }) as const),
+  ),
+  { kind: 'float', bits: 32 },
+  { kind: 'float', bits: 64 },
+  { kind: 'decimal', precision: null, scale: null },
+  ...(['bool', 'text', 'enum', 'uuid', 'json', 'bytes', 'date', 'interval'] as const).map((kind) => ({
+    kind,
+  })),
+]
+
+/** What `parseType` reads; of types with arguments an example each. */
+export const TYPE_NAMES: readonly string[] = [
+  ...WITHOUT_ARGUMENTS.map(describeType),
+  'decimal(12,2)',
+  'time(6)',
+  'timestamp(6)',
+  'timestamp(6) with time zone',
+  'array of text',
+]
+
 /** True when both describe the same values. */
 export function sameType(a: ColumnType, b: ColumnType): boolean {
   return JSON.stringify(a) === JSON.stringify(b)

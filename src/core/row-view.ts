@@ -1,6 +1,8 @@
 import { textToValue, UNCHANGED, type Value } from './canonical.ts'
+import { describeType } from './column-type.ts'
+import { PoisonRecordError } from './error.ts'
 import { CellState, type PackedRows } from './packed-rows.ts'
-import type { TableSchema } from './table.ts'
+import { tableName, type TableSchema } from './table.ts'
 
 /**
  * One row image of a batch. A cell is decoded when it is asked for. Cells of `bytes` columns are raw bytes, all
@@ -23,14 +25,22 @@ export class RowView {
     return length >= 0 ? CellState.present : (length as CellState)
   }
 
-  /** The cell as a JS value: null, `UNCHANGED`, or undefined when absent. */
+  /**
+   * The cell as a JS value: null, `UNCHANGED`, or undefined when absent. Throws `PoisonRecordError` with the names of
+   * table and column for a text that has no value.
+   */
   value(column: number): Value {
     const state = this.state(column)
     if (state === CellState.null) return null
     if (state === CellState.unchanged) return UNCHANGED
     if (state === CellState.absent) return undefined
     const { type } = this.table.columns[column]!
-    return type.kind === 'bytes' ? Uint8Array.from(this.bytes(column)) : textToValue(type, this.#text(column))
+    if (type.kind === 'bytes') return Uint8Array.from(this.bytes(column))
+    try {
+      return textToValue(type, this.#text(column))
+    } catch (error) {
+      throw this.#unreadable(column, error)
+    }
   }
 
   /** The canonical bytes of a present cell, valid as long as the batch is. */
@@ -48,12 +58,26 @@ export class RowView {
 
   /** A detached copy without the absent cells. */
   toObject(): Record<string, Value> {
-    const out: Record<string, Value> = {}
-    for (const [index, column] of this.table.columns.entries()) {
-      const value = this.value(index)
-      if (value !== undefined) out[column.name] = value
+    const cells = this.table.columns.map(({ name }, index) => [name, this.value(index)] as const)
+    // Also for a column called `__proto__`, to which an assignment would do nothing.
+    return Object.fromEntries(cells.filter(([, value]) => value !== undefined))
+  }
+
+  /** Without its cause, as what a parser says may quote the text (law L14). */
+  #unreadable(column: number, error: unknown): PoisonRecordError {
+    const { name, type } = this.table.columns[column]!
+    const where = `a value of column "${name}" of ${tableName(this.table)}`
+    if (error instanceof PoisonRecordError) {
+      const { code, message, fix = 'Leave the column out.' } = error
+      return new PoisonRecordError(code, `${where} cannot be read: ${message}`, { fix })
     }
-    return out
+    return new PoisonRecordError(
+      'core/malformed-value',
+      `${where} is not the canonical text of ${describeType(type)}`,
+      {
+        fix: 'This is a bug of the source connector; please report it.',
+      },
+    )
   }
 
   #text(column: number): string {

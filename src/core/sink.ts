@@ -3,6 +3,7 @@ import type { ConnectorContext } from './context.ts'
 import type { Problem } from './error.ts'
 import type { SourcePosition } from './position.ts'
 import type { SchemaChange } from './record.ts'
+import type { SinkReader } from './row-reader.ts'
 import type { SchemaOperationKind, TableSchema } from './table.ts'
 
 export type SinkContext = ConnectorContext
@@ -11,7 +12,8 @@ export type SinkContext = ConnectorContext
 export type ReplayProtection =
   /**
    * Position and rows are written in one transaction, heartbeats included; `connect` returns the position. A schema
-   * change of origin `snapshot` begins a new copy: forget the position with it.
+   * change of origin `snapshot` begins a new copy: forget the position with it. A heartbeat with an earlier position
+   * sets it back: what follows is a replay.
    */
   | 'transactional-position'
   /** A row is replaced by key. */
@@ -84,6 +86,16 @@ export abstract class Sink {
   flush?(context: WriteContext): Promise<WriteResult>
   /** Frees connections; drops what is not durable. Safe to call in every state. */
   abstract disconnect(): Promise<void>
+  /**
+   * Reads back what the sink has over connections of its own, for `sluice verify`. Called on an instance that is never
+   * connected. A sink without it cannot be compared.
+   */
+  openReader?(context: SinkContext): Promise<SinkReader>
+  /**
+   * Takes rows of a table as it stands, instead of `createTable`, and changes nothing on the server: another runner
+   * looks after its schema. Needed with `keepsNewestVersion`. Throws `SchemaError` when the table has another schema.
+   */
+  attachTable?(schema: TableSchema): Promise<void>
   /** Removes what the sink made on the server. Called by nothing but the explicit command. */
   teardown?(): Promise<void>
 }

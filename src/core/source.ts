@@ -2,6 +2,7 @@ import type { RecordBatch } from './batch.ts'
 import type { ConnectorContext } from './context.ts'
 import type { Problem } from './error.ts'
 import type { SourcePosition } from './position.ts'
+import type { SourceReader } from './row-reader.ts'
 import type { TableSelection } from './selection.ts'
 import type { SchemaOperationKind, TableSchema } from './table.ts'
 
@@ -15,6 +16,28 @@ export interface BatchWriter {
   readonly signal: AbortSignal
   /** Hands a batch over. When it returns a promise, wait for it before reading more from the server. */
   write(batch: RecordBatch): void | Promise<void>
+}
+
+/**
+ * Hands a batch over, and waits for room no longer than until the source shall stop: a sink that takes nothing must not
+ * keep it from stopping.
+ */
+export function handOver(out: BatchWriter, batch: RecordBatch): void | Promise<void> {
+  const { signal } = out
+  const room = out.write(batch)
+  if (room === undefined) return
+  return new Promise((resolve, reject) => {
+    const stop = (): void => resolve()
+    if (signal.aborted) stop()
+    signal.addEventListener('abort', stop, { once: true })
+    const ending =
+      <A>(end: (result: A) => void) =>
+      (result: A): void => {
+        signal.removeEventListener('abort', stop)
+        end(result)
+      }
+    room.then(ending(resolve), ending(reject))
+  })
 }
 
 export interface SourceCapabilities {
@@ -75,6 +98,11 @@ export abstract class Source {
   abstract disconnect(): Promise<void>
   /** Present while a first copy runs. */
   snapshotProgress?(): SnapshotProgress | null
+  /**
+   * Reads rows for `sluice verify` over connections of its own. Called on an instance that is never connected. A source
+   * without it cannot be compared.
+   */
+  openReader?(context: SourceContext): Promise<SourceReader>
   /** Removes what the source made on the server. Called by nothing but the explicit command. */
   teardown?(): Promise<void>
 }

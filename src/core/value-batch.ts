@@ -15,6 +15,14 @@ export interface TransactionInfo {
   readonly version: bigint
 }
 
+/** Rows as cells, for readers whose rows are JS values. */
+export function packRows(table: TableSchema, rows: Iterable<ValueRow>): PackedRows {
+  const builder = new ValueBatchBuilder('snapshot')
+  builder.begin({ id: '', commitTimeMs: null, version: 0n })
+  for (const row of rows) builder.insert(table, row)
+  return builder.take()?.rows ?? new PackedRows(Buffer.alloc(0), 0, 0)
+}
+
 /**
  * Builds `RecordBatch`es from JS values, for sources whose driver gives values anyway. Use: `begin`, rows, `commit`,
  * and `take` whenever `byteSize` is large enough or nothing more is at hand.
@@ -123,7 +131,8 @@ export class ValueBatchBuilder {
     const first = rows.cellCount
     rows.reserveCells(table.columns.length)
     for (const column of table.columns) {
-      const value = row[column.name]
+      // Not what every object inherits: a column may be called `constructor`.
+      const value = Object.hasOwn(row, column.name) ? row[column.name] : undefined
       const cell = rows.cellCount++ * 2
       if (value === undefined || value === null || value === UNCHANGED) {
         rows.cells[cell + 1] =

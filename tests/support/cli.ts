@@ -12,8 +12,9 @@ export interface CliRun {
   stderr(): string
 }
 
-export function startCli(args: readonly string[], env: NodeJS.ProcessEnv = {}): CliRun {
-  const child = spawn(process.execPath, [main, ...args], {
+/** `command` is the file of another installation of Sluice. */
+export function startCli(args: readonly string[], env: NodeJS.ProcessEnv = {}, command = main): CliRun {
+  const child = spawn(process.execPath, [command, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
   })

@@ -1,5 +1,5 @@
 import { registerHooks } from 'node:module'
-import { dirname, isAbsolute, resolve } from 'node:path'
+import { dirname, extname, isAbsolute, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import * as Schema from 'effect/Schema'
 import * as builtInSinks from '../../connectors/sinks/index.ts'
@@ -85,8 +85,25 @@ function isConnector(value: unknown): boolean {
   )
 }
 
+/** The public entry of this very copy: TypeScript in the repository, JavaScript in the package. */
+const ownEntry = new URL(`../../index${extname(import.meta.url)}`, import.meta.url).href
+
+/**
+ * From now on `import 'sluice'` means this copy, wherever a connector is installed, now and when it loads its driver
+ * later. With a copy of its own its errors would be strangers to us, and one that is linked into a project while it is
+ * written would find none.
+ */
+function useOwnEntry(): void {
+  ownEntryHook ??= registerHooks({
+    resolve: (wanted, context, next) => next(wanted === 'sluice' ? ownEntry : wanted, context),
+  })
+}
+
+let ownEntryHook: ReturnType<typeof registerHooks> | null = null
+
 /** Imports as if the config file did: a package is looked for beside it, not beside Sluice. */
 async function importFrom(specifier: string, configFile: string): Promise<Readonly<Record<string, unknown>>> {
+  useOwnEntry()
   if (specifier.startsWith('.') || isAbsolute(specifier)) {
     return import(pathToFileURL(resolve(dirname(configFile), specifier)).href)
   }
