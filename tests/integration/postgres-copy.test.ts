@@ -6,6 +6,7 @@ import { openClient } from '../../src/connectors/sources/postgres/session.ts'
 import { createSlot } from '../../src/connectors/sources/postgres/slot.ts'
 import { SnapshotCopy } from '../../src/connectors/sources/postgres/snapshot.ts'
 import type { CoreError } from '../../src/core/error.ts'
+import { armFailpoints } from '../../src/core/failpoint.ts'
 import { selectTables } from '../../src/core/selection.ts'
 import type { SourcePosition } from '../../src/core/position.ts'
 import { type TestPostgres, testPostgres } from '../support/postgres.ts'
@@ -340,6 +341,56 @@ describe('a copy that is interrupted', () => {
     })
     await run.source.disconnect()
     await writer.end()
+  })
+
+  it('makes way for a schema change that waits for a table, instead of waiting for each other for ever', async () => {
+    await postgres.sql('CREATE TABLE wanted (id int PRIMARY KEY, v int); INSERT INTO wanted VALUES (1, 1)')
+    const pipeline = options('wanted', ['wanted'])
+    let altered: Promise<unknown> = Promise.resolve()
+    // The copy has locked the table and will read it on another connection; in between, somebody asks for it.
+    armFailpoints(async (point) => {
+      if (point !== 'snapshot-plan') return
+      altered = postgres.sql('ALTER TABLE wanted ADD COLUMN w int DEFAULT 7')
+      await waitFor('the ALTER waits', async () => {
+        const waiting = await postgres.sql(
+          `SELECT 1 FROM pg_locks WHERE relation = 'wanted'::regclass AND NOT granted`,
+        )
+        return waiting.length > 0
+      })
+    })
+    try {
+      const run = await SourceRun.start(pipeline, null)
+      expect(await run.failed()).toMatchObject({ code: 'postgres/table-locked', retryable: true })
+      await run.source.disconnect()
+    } finally {
+      armFailpoints(null)
+    }
+    await altered
+    const { mirror } = await copyAndStop(pipeline)
+    expect(mirror.rows('public.wanted')).toEqual(await readRows(postgres.url, 'wanted'))
+    expect(mirror.columns('public.wanted')).toEqual(['id', 'v', 'w'])
+  })
+
+  it('may start again when the connection that holds the snapshot is lost', async () => {
+    await postgres.sql('CREATE TABLE loose (id int PRIMARY KEY); INSERT INTO loose VALUES (1)')
+    const pipeline = options('loose', ['loose'])
+    armFailpoints(async (point) => {
+      if (point !== 'snapshot-plan') return
+      await postgres.sql(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE application_name = 'sluice ${pipeline.pipeline}' AND backend_type = 'walsender'`,
+      )
+      await waitFor('its connection is gone', async () => (await connections('loose')) === 1)
+    })
+    try {
+      const run = await SourceRun.start(pipeline, null)
+      expect(await run.failed()).toMatchObject({ code: 'postgres/connection-lost', retryable: true })
+      await run.source.disconnect()
+    } finally {
+      armFailpoints(null)
+    }
+    const { mirror } = await copyAndStop(pipeline)
+    expect(mirror.rows('public.loose')).toEqual(await readRows(postgres.url, 'loose'))
   })
 
   it.each([

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
+import { bootId } from './moment.ts'
 import type { LeaseOwner } from './store.ts'
 
 /** This process, as the owner of a lease. */
@@ -28,8 +29,9 @@ export function mayBeAlive(owner: LeaseOwner): boolean {
  * good: pids are given out again, and in a container the main process always has pid 1.
  */
 function startOf(pid: number): string | null {
+  const boot = bootId()
+  if (boot === null) return null
   try {
-    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
     // The command name, second and in parentheses, may hold anything; the start time is the 20th field after it.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')

@@ -55,6 +55,8 @@ function kindOf({
 }: SqliteFailure): 'busy' | 'disk-full' | 'io' | 'corrupt' | 'unwritable' | null {
   if (code === 'ENOSPC' || code === 'EDQUOT') return 'disk-full'
   if (sqlite === null) return code !== null && /^E[A-Z]+$/.test(code) ? 'unwritable' : null
+  // SQLITE_IOERR_SHMSIZE: the file beside it cannot grow.
+  if (sqlite === (10 | (19 << 8))) return 'disk-full'
   switch (sqlite & 0xff) {
     case 5: // SQLITE_BUSY
     case 6: // SQLITE_LOCKED

@@ -6,6 +6,7 @@ import { chmodSync, closeSync, mkdirSync, openSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { parentPort, workerData } from 'node:worker_threads'
+import { after, type Moment, untilMoment } from './moment.ts'
 import { mayBeAlive } from './owner.ts'
 import { type LeaseOwner, leaseTtlMs } from './store.ts'
 
@@ -18,7 +19,7 @@ export type Request =
       readonly kind: 'acquire'
       readonly pipeline: string
       readonly owner: LeaseOwner
-      readonly nowMs: number
+      readonly now: Moment
     }
   | { readonly kind: 'load'; readonly pipeline: string }
   | {
@@ -26,9 +27,9 @@ export type Request =
       readonly pipeline: string
       readonly fence: number
       readonly text: string
-      readonly nowMs: number
+      readonly now: Moment
     }
-  | { readonly kind: 'renew'; readonly pipeline: string; readonly fence: number; readonly nowMs: number }
+  | { readonly kind: 'renew'; readonly pipeline: string; readonly fence: number; readonly now: Moment }
   | { readonly kind: 'release'; readonly pipeline: string; readonly fence: number }
   | { readonly kind: 'close' }
 
@@ -59,6 +60,19 @@ function open(): DatabaseSync {
   closeSync(openSync(path, 'a', 0o600))
   chmodSync(path, 0o600)
   const opened = new DatabaseSync(path, { timeout: 5000 })
+  try {
+    prepare(opened)
+  } catch (error) {
+    // It is opened again at the next request: nothing of this one may be left behind.
+    opened.close()
+    throw error
+  }
+  inode = statSync(path).ino
+  database = opened
+  return opened
+}
+
+function prepare(opened: DatabaseSync): void {
   // FULL: a commit has reached the disk when it returns, which is what the source is told (law L1).
   opened.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
   opened.exec(`
@@ -69,9 +83,6 @@ function open(): DatabaseSync {
       owner TEXT,
       expires_at_ms INTEGER NOT NULL
     ) STRICT`)
-  inode = statSync(path).ino
-  database = opened
-  return opened
 }
 
 /** SQLite goes on writing to a file that was deleted under it: those checkpoints would be lost without a word. */
@@ -85,8 +96,15 @@ function isGone(): boolean {
 
 interface LeaseRow {
   readonly fence: number
+  /** `Holder` as JSON; null when the lease was given back. */
   readonly owner: string | null
+  /** Time of day. */
   readonly expires_at_ms: number
+}
+
+interface Holder extends LeaseOwner {
+  /** Missing in a file of an older version, where the column tells the time of day. */
+  readonly expires?: Moment
 }
 
 function inTransaction(work: (db: DatabaseSync) => Answer): Answer {
@@ -109,29 +127,41 @@ function leaseOf(db: DatabaseSync, pipeline: string): LeaseRow | undefined {
   return query.get(pipeline) as LeaseRow | undefined
 }
 
-function acquire(pipeline: string, owner: LeaseOwner, nowMs: number): Answer {
+function acquire(pipeline: string, owner: LeaseOwner, now: Moment): Answer {
   return inTransaction((db) => {
     const row = leaseOf(db, pipeline)
-    const other = typeof row?.owner !== 'string' ? null : (JSON.parse(row.owner) as LeaseOwner)
-    const expiresInMs = (row?.expires_at_ms ?? 0) - nowMs
-    if (other !== null && expiresInMs > 0 && mayBeAlive(other))
-      return { kind: 'held', owner: other, expiresInMs }
+    const held = row === undefined ? null : heldBy(row, now)
+    if (held !== null) return held
     const fence = (row?.fence ?? 0) + 1
-    db.prepare('INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?)').run(
-      pipeline,
-      fence,
-      JSON.stringify(owner),
-      nowMs + leaseTtlMs,
-    )
+    const statement = db.prepare('INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?)')
+    statement.run(pipeline, fence, ...holding(owner, now))
     return { kind: 'acquired', fence }
   })
 }
 
-function fenced(pipeline: string, fence: number, work: (db: DatabaseSync) => void): Answer {
+/** Whose the lease still is, if anybody's. */
+function heldBy({ owner: text, expires_at_ms: ofDayMs }: LeaseRow, now: Moment): Answer | null {
+  if (text === null) return null
+  const { expires = { ofDayMs, sinceBootMs: 0, boot: null }, ...owner } = JSON.parse(text) as Holder
+  const expiresInMs = untilMoment(expires, now)
+  return expiresInMs > 0 && mayBeAlive(owner) ? { kind: 'held', owner, expiresInMs } : null
+}
+
+/** The columns `owner` and `expires_at_ms` of a lease that begins or is renewed now. */
+function holding(owner: LeaseOwner, now: Moment): [string, number] {
+  const expires = after(now, leaseTtlMs)
+  return [JSON.stringify({ ...owner, expires } satisfies Holder), expires.ofDayMs]
+}
+
+function fenced(
+  pipeline: string,
+  fence: number,
+  work: (db: DatabaseSync, owner: LeaseOwner) => void,
+): Answer {
   return inTransaction((db) => {
     const row = leaseOf(db, pipeline)
     if (row === undefined || row.owner === null || row.fence !== fence) return { kind: 'lost' }
-    work(db)
+    work(db, JSON.parse(row.owner) as Holder)
     return { kind: 'done' }
   })
 }
@@ -139,22 +169,24 @@ function fenced(pipeline: string, fence: number, work: (db: DatabaseSync) => voi
 function answer(request: Request): Answer {
   switch (request.kind) {
     case 'acquire':
-      return acquire(request.pipeline, request.owner, request.nowMs)
+      return acquire(request.pipeline, request.owner, request.now)
     case 'load': {
       const row = open().prepare('SELECT body FROM checkpoint WHERE pipeline = ?').get(request.pipeline)
       return { kind: 'loaded', text: (row?.['body'] as string | undefined) ?? null }
     }
     case 'save':
-      return fenced(request.pipeline, request.fence, (db) => {
+      return fenced(request.pipeline, request.fence, (db, owner) => {
         db.prepare('INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?)').run(
           request.pipeline,
           request.fence,
           request.text,
         )
-        extend(db, request.pipeline, request.nowMs)
+        extend(db, request.pipeline, owner, request.now)
       })
     case 'renew':
-      return fenced(request.pipeline, request.fence, (db) => extend(db, request.pipeline, request.nowMs))
+      return fenced(request.pipeline, request.fence, (db, owner) =>
+        extend(db, request.pipeline, owner, request.now),
+      )
     case 'release':
       return fenced(request.pipeline, request.fence, (db) => {
         db.prepare('UPDATE lease SET owner = NULL WHERE pipeline = ?').run(request.pipeline)
@@ -166,8 +198,9 @@ function answer(request: Request): Answer {
   }
 }
 
-function extend(db: DatabaseSync, pipeline: string, nowMs: number): void {
-  db.prepare('UPDATE lease SET expires_at_ms = ? WHERE pipeline = ?').run(nowMs + leaseTtlMs, pipeline)
+function extend(db: DatabaseSync, pipeline: string, owner: LeaseOwner, now: Moment): void {
+  const statement = db.prepare('UPDATE lease SET owner = ?, expires_at_ms = ? WHERE pipeline = ?')
+  statement.run(...holding(owner, now), pipeline)
 }
 
 function failure(error: unknown): Answer {

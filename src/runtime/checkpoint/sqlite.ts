@@ -1,9 +1,18 @@
 import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { CoreError, InternalError, LeaseLostError, toCoreError } from '../../core/error.ts'
+import { type Moment, thisMoment } from './moment.ts'
 import type { Answer, Request, WorkerData } from './sqlite-worker.ts'
 import { sqliteError } from './sqlite-error.ts'
-import { type Checkpoint, CheckpointStore, type Lease, LeaseHeldError, type LeaseOwner } from './store.ts'
+import { peekFile } from './sqlite-peek.ts'
+import {
+  type Checkpoint,
+  CheckpointStore,
+  type Lease,
+  LeaseHeldError,
+  type LeaseOwner,
+  type PipelineState,
+} from './store.ts'
 
 /** Format of the stored text. A higher one was written by a newer version and is refused. */
 const formatVersion = 1
@@ -14,19 +23,20 @@ const formatVersion = 1
  */
 export class SqliteCheckpointStore extends CheckpointStore {
   readonly #path: string
-  readonly #now: () => number
+  readonly #now: () => Moment
   #worker: Worker | null = null
   #nextId = 0
   readonly #waiting = new Map<number, { resolve: (answer: Answer) => void; reject: (error: Error) => void }>()
 
-  constructor(path: string, now: () => number = Date.now) {
+  /** `now` is for tests: the clocks of this machine when left out. */
+  constructor(path: string, now: () => Moment = thisMoment) {
     super()
     this.#path = path
     this.#now = now
   }
 
   async acquire(pipeline: string, owner: LeaseOwner): Promise<Lease> {
-    const answer = await this.#ask({ kind: 'acquire', pipeline, owner, nowMs: this.#now() })
+    const answer = await this.#ask({ kind: 'acquire', pipeline, owner, now: this.#now() })
     if (answer.kind === 'acquired') return { pipeline, owner, fence: answer.fence }
     if (answer.kind !== 'held') throw unexpected(answer)
     const seconds = Math.ceil(answer.expiresInMs / 1000)
@@ -42,15 +52,20 @@ export class SqliteCheckpointStore extends CheckpointStore {
     return answer.text === null ? null : this.#decode(answer.text)
   }
 
+  override async peek(pipeline: string): Promise<PipelineState> {
+    const { body, runner } = peekFile(this.#path, pipeline, this.#now())
+    return { checkpoint: body === null ? null : this.#decode(body), runner }
+  }
+
   async save(lease: Lease, checkpoint: Checkpoint): Promise<void> {
     const text = JSON.stringify({ format: formatVersion, ...checkpoint })
     const { pipeline, fence } = lease
-    this.#keep(lease, await this.#ask({ kind: 'save', pipeline, fence, text, nowMs: this.#now() }))
+    this.#keep(lease, await this.#ask({ kind: 'save', pipeline, fence, text, now: this.#now() }))
   }
 
   async renew(lease: Lease): Promise<void> {
     const { pipeline, fence } = lease
-    this.#keep(lease, await this.#ask({ kind: 'renew', pipeline, fence, nowMs: this.#now() }))
+    this.#keep(lease, await this.#ask({ kind: 'renew', pipeline, fence, now: this.#now() }))
   }
 
   async release(lease: Lease): Promise<void> {

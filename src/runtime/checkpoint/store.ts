@@ -27,6 +27,13 @@ export interface Lease {
   readonly fence: number
 }
 
+/** How far a pipeline is, seen from outside. */
+export interface PipelineState {
+  readonly checkpoint: Checkpoint | null
+  /** Who runs the pipeline; null when nobody does, or when the store cannot say. */
+  readonly runner: LeaseOwner | null
+}
+
 /** Another process runs the pipeline. */
 export class LeaseHeldError extends CoreError {}
 
@@ -42,6 +49,10 @@ export abstract class CheckpointStore {
   /** Throws `LeaseHeldError` while another process is alive and holds it. */
   abstract acquire(pipeline: string, owner: LeaseOwner): Promise<Lease>
   abstract load(pipeline: string): Promise<Checkpoint | null>
+  /** Looks from another process than the pipeline's, and changes nothing. */
+  async peek(pipeline: string): Promise<PipelineState> {
+    return { checkpoint: await this.load(pipeline), runner: null }
+  }
   /** Resolves when the checkpoint survives a power cut. */
   abstract save(lease: Lease, checkpoint: Checkpoint): Promise<void>
   abstract renew(lease: Lease): Promise<void>

@@ -18,6 +18,7 @@ const network = (code: string) =>
 describe('errors of the server', () => {
   it.each([
     [202, 'ConnectionError', 'clickhouse/server-busy', true],
+    [33, 'ConnectionError', 'clickhouse/request-cut', true],
     [216, 'ConnectionError', 'clickhouse/server-busy', true],
     [252, 'ThrottledError', 'clickhouse/too-many-parts', true],
     [241, 'ThrottledError', 'clickhouse/memory-limit', true],

@@ -2,9 +2,11 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { CoreError, LeaseLostError } from '../../../src/core/error.ts'
+import type { Moment } from '../../../src/runtime/checkpoint/moment.ts'
 import { mayBeAlive, thisProcess } from '../../../src/runtime/checkpoint/owner.ts'
 import { sqliteError } from '../../../src/runtime/checkpoint/sqlite-error.ts'
 import { SqliteCheckpointStore } from '../../../src/runtime/checkpoint/sqlite.ts'
@@ -35,7 +37,7 @@ afterEach(async () => {
   rmSync(directory, { recursive: true })
 })
 
-function open(at = path, now?: () => number): SqliteCheckpointStore {
+function open(at = path, now?: () => Moment): SqliteCheckpointStore {
   const store = new SqliteCheckpointStore(at, now)
   stores.push(store)
   return store
@@ -109,6 +111,7 @@ describe('the checkpoint file', () => {
   it.each([
     [{ code: 'ERR_SQLITE_ERROR', sqlite: 13 }, 'checkpoint/disk-full', true],
     [{ code: 'ENOSPC', sqlite: null }, 'checkpoint/disk-full', true],
+    [{ code: 'ERR_SQLITE_ERROR', sqlite: 10 | (19 << 8) }, 'checkpoint/disk-full', true],
     [{ code: 'ERR_SQLITE_ERROR', sqlite: 5 }, 'checkpoint/busy', true],
     [{ code: 'ERR_SQLITE_ERROR', sqlite: 10 | (3 << 8) }, 'checkpoint/io', true],
     [{ code: 'ERR_SQLITE_ERROR', sqlite: 8 }, 'checkpoint/unwritable', false],
@@ -140,13 +143,52 @@ describe('the lease', () => {
 
   it('of another host is taken over only after it expired', async () => {
     let nowMs = 1000
-    const store = open(path, () => nowMs)
+    const store = open(path, () => ({ ofDayMs: nowMs, sinceBootMs: 0, boot: null }))
     const lease = await store.acquire('p', stranger)
     nowMs += 29_000
     await store.renew(lease)
     nowMs += 29_000
     expect(await failure(store.acquire('p', thisProcess()))).toBeInstanceOf(LeaseHeldError)
     nowMs += 2000
+    expect((await store.acquire('p', thisProcess())).fence).toBe(2)
+  })
+
+  it.each([
+    ['ahead', 3_600_000],
+    ['back', -3_600_000],
+  ])('neither ends early nor lasts longer when the clock is set an hour %s', async (_, aheadMs) => {
+    let now: Moment = { ofDayMs: 10_000_000, sinceBootMs: 1000, boot: 'this start' }
+    const store = open(path, () => now)
+    const lease = await store.acquire('p', stranger)
+    now = { ...now, ofDayMs: now.ofDayMs + aheadMs, sinceBootMs: 30_000 }
+    expect((await failure(store.acquire('p', thisProcess()))).fix).toMatch(/ends by itself in 1 s/)
+    await store.renew(lease)
+    now = { ...now, ofDayMs: now.ofDayMs - aheadMs, sinceBootMs: 59_999 }
+    expect(await failure(store.acquire('p', thisProcess()))).toBeInstanceOf(LeaseHeldError)
+    now = { ...now, sinceBootMs: 60_000 }
+    expect((await store.acquire('p', thisProcess())).fence).toBe(2)
+  })
+
+  it('that was taken before the machine was started again ends by the time of day', async () => {
+    let now: Moment = { ofDayMs: 10_000_000, sinceBootMs: 50_000_000, boot: 'this start' }
+    const store = open(path, () => now)
+    await store.acquire('p', stranger)
+    now = { ofDayMs: 10_029_000, sinceBootMs: 1000, boot: 'the next start' }
+    expect(await failure(store.acquire('p', thisProcess()))).toBeInstanceOf(LeaseHeldError)
+    now = { ...now, ofDayMs: 10_030_000 }
+    expect((await store.acquire('p', thisProcess())).fence).toBe(2)
+  })
+
+  it('of an older version of the file ends by the time of day', async () => {
+    let now: Moment = { ofDayMs: 10_000_000, sinceBootMs: 1000, boot: 'this start' }
+    const store = open(path, () => now)
+    await store.acquire('p', stranger)
+    const file = new DatabaseSync(path)
+    file.prepare('UPDATE lease SET owner = ?').run(JSON.stringify(stranger))
+    file.close()
+    now = { ...now, ofDayMs: 10_029_000, sinceBootMs: 40_000_000 }
+    expect(await failure(store.acquire('p', thisProcess()))).toBeInstanceOf(LeaseHeldError)
+    now = { ...now, ofDayMs: 10_030_000, sinceBootMs: 1000 }
     expect((await store.acquire('p', thisProcess())).fence).toBe(2)
   })
 

@@ -24,6 +24,14 @@ const BUSY = [
   999, 1000,
 ]
 
+/**
+ * Cannot read all data: a connection that was cut in the middle of a request. ClickHouse checks the framing of HTTP and
+ * has stored nothing. Rows that our encoder cut short would look the same, and would still be refused in the end.
+ */
+const CUT = 33
+const CUT_FIX =
+  'Nothing, unless it lasts: the request is repeated. If it lasts, report it with what the log of the server says under that query id.'
+
 const LOAD: Readonly<Record<number, Meaning>> = {
   252: { slug: 'too-many-parts', fix: 'Raise `flushInterval`, or look why the server merges so slowly.' },
   241: { slug: 'memory-limit', fix: 'Lower `flushBytes`, or give the server more memory.' },
@@ -70,9 +78,7 @@ const SCHEMA: Readonly<Record<number, Meaning>> = {
 }
 
 /** The server could not read what we sent: our encoder is wrong, or the table changed under us. */
-const DATA = [
-  6, 25, 26, 27, 33, 38, 41, 53, 69, 70, 72, 117, 130, 131, 321, 376, 407, 467, 632, 675, 676, 691,
-]
+const DATA = [6, 25, 26, 27, 38, 41, 53, 69, 70, 72, 117, 130, 131, 321, 376, 407, 467, 632, 675, 676, 691]
 
 const TRANSPORT = new Set([
   'ECONNRESET',
@@ -102,11 +108,7 @@ export function toClickHouseError(error: unknown, what: string, queryId?: string
       { fix },
     )
   }
-  if (error.message === 'The user aborted a request.') {
-    return new ConnectionError('clickhouse/aborted', `${what} was given up`, {
-      fix: 'Nothing: it was asked to stop.',
-    })
-  }
+  if (code === 'ABORT_ERR' || error.message === 'The user aborted a request.') return aborted(what)
   if (error.message === 'Timeout error.') {
     const fix = 'Raise `requestTimeout`, or look what keeps the server busy.'
     return new ConnectionError('clickhouse/timeout', `${what} got no answer in time`, { fix })
@@ -141,6 +143,12 @@ export function toClickHouseError(error: unknown, what: string, queryId?: string
   )
 }
 
+export function aborted(what: string): ConnectionError {
+  return new ConnectionError('clickhouse/aborted', `${what} was given up`, {
+    fix: 'Nothing: it was asked to stop.',
+  })
+}
+
 function serverError(error: ClickHouseError, what: string, queryId: string | undefined): CoreError {
   const number = Number(error.code)
   const name = error.type ?? 'unknown'
@@ -152,6 +160,7 @@ function serverError(error: ClickHouseError, what: string, queryId: string | und
     return new SchemaError('clickhouse/too-many-partitions', message, { fix })
   }
   if (BUSY.includes(number)) return new ConnectionError(code(RETRY), message, { fix: RETRY.fix })
+  if (number === CUT) return new ConnectionError('clickhouse/request-cut', message, { fix: CUT_FIX })
   const load = LOAD[number]
   if (load !== undefined)
     return new ThrottledError(code(load), message, { fix: load.fix, retryAfterMs: 1000 })

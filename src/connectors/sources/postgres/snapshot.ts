@@ -6,6 +6,7 @@ import PQueue from 'p-queue'
 import type pg from 'pg'
 import { RecordBatch } from '../../../core/batch.ts'
 import { ConnectionError, type CoreError, InternalError } from '../../../core/error.ts'
+import { failpoint } from '../../../core/failpoint.ts'
 import type { Origin } from '../../../core/record.ts'
 import type { TableSelection } from '../../../core/selection.ts'
 import type { BatchWriter, SnapshotProgress } from '../../../core/source.ts'
@@ -40,6 +41,12 @@ export interface CopyRequest {
   readonly now: () => number
 }
 
+/** A part of a table: a WHERE clause, or null for all of it. */
+interface Range {
+  readonly table: CatalogTable
+  readonly range: string | null
+}
+
 export class SnapshotCopy {
   readonly #request: CopyRequest
   #tables: Readonly<Record<string, StoredTable>>
@@ -64,7 +71,7 @@ export class SnapshotCopy {
 
   /** Copies and returns the tables as they are known now. Resolves early when `out.signal` is aborted. */
   async run(): Promise<Readonly<Record<string, StoredTable>>> {
-    const { replication, snapshot, known, out } = this.#request
+    const { replication, known } = this.#request
     // Read in the snapshot's own transaction: the schema is the one that the copied rows have.
     const published = await readTables(replication, {
       publication: this.#request.publication,
@@ -74,8 +81,24 @@ export class SnapshotCopy {
     const types = await readTypes(replication)
     const tables = published.filter((table) => (known[nameOf(table)]?.copiedAt ?? null) === null)
     await lockTables(replication, tables)
+    await failpoint('snapshot-plan')
     this.#total = tables.length
     this.#rowsTotal = tables.reduce((sum, table) => sum + table.rows, 0)
+    const ranges = tables.flatMap((table) =>
+      rangesOf(table, this.#request.pagesPerRange).map((range) => ({ table, range })),
+    )
+    const idle = await this.#workers(Math.min(this.#request.workers, ranges.length), tables)
+    try {
+      await this.#announce(tables, types)
+      await this.#copyAll(ranges, types, idle)
+    } finally {
+      await endAll(idle)
+    }
+    return this.#tables
+  }
+
+  async #announce(tables: readonly CatalogTable[], types: PgTypes): Promise<void> {
+    const { known, out } = this.#request
     for (const table of tables) {
       const stored = storedTable(table, types, null, (known[nameOf(table)]?.schema.version ?? 0) + 1)
       this.#tables = { ...this.#tables, [nameOf(table)]: stored }
@@ -90,25 +113,18 @@ export class SnapshotCopy {
         }),
       )
     }
-    await this.#copyAll(tables, types, snapshot)
-    return this.#tables
   }
 
-  async #copyAll(tables: readonly CatalogTable[], types: PgTypes, snapshot: SlotSnapshot): Promise<void> {
-    const { out, workers, pagesPerRange } = this.#request
-    const ranges = tables.flatMap((table) =>
-      rangesOf(table, pagesPerRange).map((range) => ({ table, range })),
-    )
-    const left = new Map(
-      tables.map((table) => [nameOf(table), ranges.filter((one) => one.table === table).length]),
-    )
-    const idle: pg.Client[] = []
-    const queue = new PQueue({ concurrency: workers })
+  async #copyAll(ranges: readonly Range[], types: PgTypes, idle: pg.Client[]): Promise<void> {
+    const { out, snapshot } = this.#request
+    const left = new Map<string, number>()
+    for (const { table } of ranges) left.set(nameOf(table), (left.get(nameOf(table)) ?? 0) + 1)
+    const queue = new PQueue({ concurrency: Math.max(1, idle.length) })
     try {
       const jobs = ranges.map(({ table, range }) =>
         queue.add(async () => {
           if (out.signal.aborted) return
-          const client = idle.pop() ?? (await this.#worker())
+          const client = idle.pop()!
           await this.#copyRange(client, table, range, types)
           idle.push(client)
           const name = nameOf(table)
@@ -119,20 +135,33 @@ export class SnapshotCopy {
       await Promise.all(jobs)
     } finally {
       queue.clear()
-      await Promise.all(idle.map((client) => client.end().catch(() => {})))
     }
   }
 
-  /** A connection that sees the slot's snapshot. */
-  async #worker(): Promise<pg.Client> {
+  /** Connections that see the slot's snapshot. All are made, or none. */
+  async #workers(count: number, tables: readonly CatalogTable[]): Promise<pg.Client[]> {
+    const made = await Promise.allSettled(Array.from({ length: count }, () => this.#worker(tables)))
+    const workers = made.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
+    const failed = made.find((one) => one.status === 'rejected')
+    if (failed === undefined) return workers
+    await endAll(workers)
+    throw failed.reason
+  }
+
+  /**
+   * Takes the locks of all tables now: later one might have to wait behind an ALTER that itself waits for the end of
+   * the copy. When one waits already, the copy makes way for it.
+   */
+  async #worker(tables: readonly CatalogTable[]): Promise<pg.Client> {
     const client = await this.#request.open()
     try {
       await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
       await client.query(`SET TRANSACTION SNAPSHOT '${this.#request.snapshot.snapshot}'`)
+      await client.query(`LOCK TABLE ${listOf(tables)} IN ACCESS SHARE MODE NOWAIT`)
       return client
     } catch (error) {
       await client.end().catch(() => {})
-      throw postgresError(error, 'read with the snapshot of the replication slot')
+      throw workerError(error)
     }
   }
 
@@ -160,6 +189,7 @@ export class SnapshotCopy {
     try {
       if (out.signal.aborted) return
       await Promise.race([client.query(copyStatement(table, range)), reader.failure])
+      await failpoint('snapshot-read')
       await reader.finish()
     } catch (error) {
       abort()
@@ -175,6 +205,7 @@ export class SnapshotCopy {
     const { out, streamFrom, system, nextStep } = this.#request
     this.#tables = { ...this.#tables, [name]: { ...this.#tables[name]!, copiedAt: formatLsn(lsn) } }
     this.#done++
+    await failpoint('snapshot-record')
     const position = copyPosition(streamFrom, nextStep(), system, this.#tables)
     await out.write(RecordBatch.ofHeartbeat({ _tag: 'Heartbeat', position, timeMs: this.#request.now() }))
   }
@@ -184,15 +215,22 @@ function nameOf(table: CatalogTable): string {
   return `${table.namespace}.${table.name}`
 }
 
+async function endAll(clients: readonly pg.Client[]): Promise<void> {
+  await Promise.all(clients.map((client) => client.end().catch(() => {})))
+}
+
+function listOf(tables: readonly CatalogTable[]): string {
+  return tables.map((table) => `${identifier(table.namespace)}.${identifier(table.name)}`).join(', ')
+}
+
 /**
  * Keeps ALTER, TRUNCATE and rewrites away until the copy is done, as they are not safe for a snapshot that is older
  * (PostgreSQL documentation, "MVCC Caveats"); then makes sure that none slipped in before the lock.
  */
 async function lockTables(client: pg.Client, tables: readonly CatalogTable[]): Promise<void> {
   if (tables.length === 0) return
-  const list = tables.map((table) => `${identifier(table.namespace)}.${identifier(table.name)}`).join(', ')
   try {
-    await client.query(`LOCK TABLE ${list} IN ACCESS SHARE MODE`)
+    await client.query(`LOCK TABLE ${listOf(tables)} IN ACCESS SHARE MODE`)
   } catch (error) {
     throw copyError(error, 'lock the tables for reading')
   }
@@ -226,7 +264,7 @@ export function announcement(table: TableSchema, origin: Origin): RecordBatch {
 
 /** A table or column that is missing was dropped or renamed after the snapshot: the next snapshot sees it so. */
 function copyError(error: unknown, doing: string): CoreError {
-  const code = error instanceof Error && 'code' in error ? error.code : null
+  const code = codeOf(error)
   if (code !== '42703' && code !== '42P01') return postgresError(error, doing)
   return new ConnectionError(
     'postgres/table-changed',
@@ -236,6 +274,40 @@ function copyError(error: unknown, doing: string): CoreError {
       cause: error,
     },
   )
+}
+
+/** A lock that is not to be had at once is wanted by a schema change; a snapshot is gone with its connection. */
+function workerError(error: unknown): CoreError {
+  const doing = 'begin the copy'
+  switch (codeOf(error)) {
+    case '55P03':
+      return new ConnectionError(
+        'postgres/table-locked',
+        `cannot ${doing}: a schema change waits for one of the tables`,
+        {
+          fix: 'Nothing to do: the copy makes way for it and starts again.',
+          cause: error,
+        },
+      )
+    case '42704':
+    case '55000':
+    // Older servers.
+    case '22023':
+      return new ConnectionError(
+        'postgres/connection-lost',
+        `cannot ${doing}: the connection that held its snapshot was lost`,
+        {
+          fix: 'Nothing to do: the copy starts again.',
+          cause: error,
+        },
+      )
+    default:
+      return copyError(error, doing)
+  }
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : null
 }
 
 /** WHERE clauses that together cover the table; null is the whole table. */
@@ -250,7 +322,7 @@ function rangesOf(table: CatalogTable, pagesPerRange: number): readonly (string 
   return ranges
 }
 
-function copyStatement(table: CatalogTable, range: string | null): string {
+export function copyStatement(table: CatalogTable, range: string | null): string {
   if (table.columns.length === 0)
     throw new InternalError('postgres/no-columns', `the table ${nameOf(table)} has no columns`)
   const columns = table.columns.map((column) => identifier(column.name)).join(', ')

@@ -49,6 +49,8 @@ export class ReplicationStream implements FrameConsumer {
   #feedback: Feedback | null = null
   readonly #timers: NodeJS.Timeout[] = []
   #polling = false
+  /** The last heartbeat waits for room. */
+  #heartbeatHeld = false
   #closed = false
   /** End of the WAL that the server has looked at, and its clock then. */
   #walEnd = 0n
@@ -185,7 +187,8 @@ export class ReplicationStream implements FrameConsumer {
    */
   #beat(): void {
     const decoder = this.#follower.decoder
-    if (this.#reader?.drained !== true || decoder.inTransaction || this.#follower.copyNeeded) return
+    if (this.#heartbeatHeld || this.#reader?.drained !== true) return
+    if (decoder.inTransaction || this.#follower.copyNeeded) return
     const lsn = this.#walEnd > decoder.lastCommit ? this.#walEnd : decoder.lastCommit
     const due = this.#request.watch.due(lsn, this.#follower.tables)
     if (due.length > 0) {
@@ -203,10 +206,23 @@ export class ReplicationStream implements FrameConsumer {
       position: this.#follower.positionAt(lsn),
       timeMs: this.#walClockMs,
     } as const
-    // Waiting for room is not needed: a heartbeat holds next to nothing, and the next one waits for this tick.
-    Promise.resolve(this.#request.out.write(RecordBatch.ofHeartbeat(heartbeat))).catch((error: unknown) =>
-      this.#failReader(error),
+    // Rows need not wait for room after it, as a heartbeat holds next to nothing; the next heartbeat does.
+    const room = this.#hand(RecordBatch.ofHeartbeat(heartbeat))
+    if (room === undefined) return
+    this.#heartbeatHeld = true
+    room.then(
+      () => (this.#heartbeatHeld = false),
+      (error: unknown) => this.#failReader(error),
     )
+  }
+
+  /** A closed channel throws, which would end the process in a timer. */
+  #hand(batch: RecordBatch): void | Promise<void> {
+    try {
+      return this.#request.out.write(batch)
+    } catch (error) {
+      this.#failReader(error)
+    }
   }
 }
 

@@ -7,6 +7,7 @@
  */
 import type { Socket } from 'node:net'
 import type pg from 'pg'
+import { failpoint } from '../../../core/failpoint.ts'
 import type { Arena } from '../../../core/packed-rows.ts'
 import type { BatchWriter } from '../../../core/source.ts'
 import { BurstMeter } from './burst.ts'
@@ -96,6 +97,11 @@ export class WireReader {
     if (this.#held) {
       this.#backlog.push(chunk)
       return
+    }
+    const held = failpoint('source-read')
+    if (held !== undefined) {
+      this.#backlog.push(chunk)
+      return this.#hold(held)
     }
     this.#guard(() => this.#take(chunk))
     this.#turn ??= setImmediate(this.#endOfTurn)

@@ -1,0 +1,48 @@
+import { execFileSync } from 'node:child_process'
+import { appendFileSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/** A file system of a few megabytes, which can be filled to the last byte. */
+export class SmallDisk implements Disposable {
+  readonly folder: string
+
+  private constructor(folder: string) {
+    this.folder = folder
+  }
+
+  /** Mounts one, or says why that is not possible. */
+  static mount(): SmallDisk | string {
+    const folder = mkdtempSync(join(tmpdir(), 'sluice-disk-'))
+    try {
+      execFileSync('/bin/mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', folder], { stdio: 'pipe' })
+      return new SmallDisk(folder)
+    } catch (error) {
+      rmdirSync(folder)
+      return `no small file system can be mounted here: ${(error as Error).message.split('\n')[0]}`
+    }
+  }
+
+  fill(): void {
+    for (const bytes of [64 * 1024, 1]) {
+      try {
+        for (;;) appendFileSync(this.#filler, Buffer.alloc(bytes))
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error
+      }
+    }
+  }
+
+  free(): void {
+    rmSync(this.#filler, { force: true })
+  }
+
+  [Symbol.dispose](): void {
+    execFileSync('/bin/umount', [this.folder])
+    rmdirSync(this.folder)
+  }
+
+  get #filler(): string {
+    return join(this.folder, 'filler')
+  }
+}
