@@ -22,6 +22,29 @@ const json: CommandOption = {
   summary: 'Machine-readable output on stdout; everything else on stderr.',
 }
 
+/** What a comparison takes. */
+const comparison = {
+  json,
+  tables: {
+    type: 'string',
+    value: 'patterns',
+    summary: 'Only these tables: patterns as in a config, with commas between them.',
+  },
+  sink: { type: 'string', value: 'name', summary: 'The sink to compare with, when there are several.' },
+  sample: {
+    type: 'string',
+    value: 'part',
+    summary: 'Compare a random part of the key ranges, such as 5% or 0.05.',
+  },
+  seed: { type: 'string', value: 'number', summary: 'Chooses the same ranges as an earlier sample.' },
+  timeout: {
+    type: 'string',
+    value: 'duration',
+    summary: 'How long the pipeline may take to write what the source has; 60s when left out.',
+  },
+  'show-values': { type: 'boolean', summary: 'Show some of the differences with keys and values.' },
+} as const satisfies Readonly<Record<string, CommandOption>>
+
 export const commands = {
   run: {
     positionals: ['config'],
@@ -41,6 +64,16 @@ export const commands = {
     positionals: ['config'],
     summary: 'Connect, find every problem, and list the tables; moves nothing.',
     options: { json },
+  },
+  verify: {
+    positionals: ['config'],
+    summary: 'Compare source and sink row by row, also while the pipeline runs; changes nothing.',
+    options: comparison,
+  },
+  repair: {
+    positionals: ['config'],
+    summary: 'Compare, write the rows that differ again, and compare those again.',
+    options: comparison,
   },
   connectors: { positionals: [], summary: 'List the sources and sinks.', options: { json } },
   schema: {

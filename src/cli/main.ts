@@ -38,6 +38,9 @@ async function dispatch(
     }
     case 'check':
       return (await import('./check.ts')).check({ config: config!, json }, terminal)
+    case 'verify':
+    case 'repair':
+      return (await import('./verify.ts')).verify({ command, config: config!, options }, terminal)
     case 'connectors':
       return (await import('./connectors.ts')).listConnectors({ json }, terminal)
     case 'schema':

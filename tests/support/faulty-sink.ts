@@ -1,5 +1,6 @@
 import type { Problem } from '../../src/core/error.ts'
 import type { RecordBatch } from '../../src/core/batch.ts'
+import type { SinkReader } from '../../src/core/row-reader.ts'
 import type { SchemaChange } from '../../src/core/record.ts'
 import {
   Sink,
@@ -62,6 +63,10 @@ export class FaultySink extends Sink {
 
   override async flush(context: WriteContext): Promise<WriteResult> {
     return this.#call('flush', context, async () => (await this.#inner.flush?.(context)) ?? { durable: null })
+  }
+
+  override openReader(context: SinkContext): Promise<SinkReader> {
+    return this.#inner.openReader!(context)
   }
 
   disconnect(): Promise<void> {

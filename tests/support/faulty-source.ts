@@ -1,6 +1,7 @@
 import type { RecordBatch } from '../../src/core/batch.ts'
 import type { Problem } from '../../src/core/error.ts'
 import type { SourcePosition } from '../../src/core/position.ts'
+import type { SourceReader } from '../../src/core/row-reader.ts'
 import {
   type BatchWriter,
   type SnapshotProgress,
@@ -89,6 +90,10 @@ export class FaultySource extends Source {
 
   override snapshotProgress(): SnapshotProgress | null {
     return this.#inner.snapshotProgress?.() ?? null
+  }
+
+  override openReader(context: SourceContext): Promise<SourceReader> {
+    return this.#inner.openReader!(context)
   }
 
   disconnect(): Promise<void> {

@@ -49,6 +49,18 @@ describe('errors of the driver', () => {
     expect(error.retryable).toBe(type === ConnectionError)
   })
 
+  it.each(['could not open relation with OID 17253', 'cache lookup failed for relation 17253'])(
+    'a table that is dropped while the catalog is read: %s',
+    (message) => {
+      expect(postgresError(failure('XX000', message), 'read the catalog')).toMatchObject({
+        code: 'postgres/table-changed',
+        message: 'cannot read the catalog: a table was dropped meanwhile',
+        retryable: true,
+      })
+      expect(postgresError(failure('XX000', 'something is broken'), 'do it').retryable).toBe(false)
+    },
+  )
+
   it.each([
     'Connection terminated unexpectedly',
     'Client was closed and is not queryable',

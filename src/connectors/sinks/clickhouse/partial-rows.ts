@@ -2,11 +2,13 @@ import { PoisonRecordError } from '../../../core/error.ts'
 import type { PackedRows } from '../../../core/packed-rows.ts'
 import { tableName } from '../../../core/table.ts'
 import { DeferredRows } from './deferred-rows.ts'
-import { literalSql, qualified, quoteName } from './ddl.ts'
+import { qualified, quoteName } from './ddl.ts'
 import type { TableEncoder } from './encoder.ts'
+import { keyFilter, keySql } from './key-sql.ts'
 import { PendingRows, RowLayout, type StoredRow } from './pending-rows.ts'
 import { RowWriter } from './row-writer.ts'
 import type { Session } from './session.ts'
+import type { TargetColumn } from './target-column.ts'
 import type { TableBuffer } from './writer.ts'
 
 /** Rows that are looked up together; fewer when they are large. */
@@ -164,6 +166,7 @@ export class PartialRows {
     encoder: TableEncoder,
   ): { keys: Map<string, string>; missing: Set<number>; end: number } {
     const { rows } = deferred
+    const key = keyColumns(encoder)
     const keys = new Map<string, string>()
     const missing = new Set<number>()
     let length = 0
@@ -171,11 +174,12 @@ export class PartialRows {
     const limit = Math.min(deferred.count, row + this.#window)
     for (; row < limit && length < KEYS_SQL_MAX; row++) {
       for (const image of new Set([encoder.baseImage(rows, row), rows.newImage[row]!])) {
-        const key = this.#key({ rows, row }, encoder, image)
-        if (keys.has(key)) continue
-        const sql = keySql(encoder, rows, row, image)
+        const bytes = this.#key({ rows, row }, encoder, image)
+        if (keys.has(bytes)) continue
+        const cells = encoder.key.map((index) => encoder.keyCell(rows, image, index, rows.oldImage[row]!))
+        const sql = keySql(key, rows, cells)
         length += sql.length
-        keys.set(key, sql)
+        keys.set(bytes, sql)
       }
       encoder.missing(rows, row, missing)
     }
@@ -197,7 +201,7 @@ export class PartialRows {
       .join(', ')
     const from = `FROM ${qualified(target.place, target.name)} FINAL`
     // The large columns are read only where the key is found.
-    const sql = `SELECT ${names} ${from} PREWHERE ${keyFilter(encoder, keys.values())} FORMAT RowBinary`
+    const sql = `SELECT ${names} ${from} PREWHERE ${keyFilter(keyColumns(encoder), keys.values())} FORMAT RowBinary`
     const limit = this.#window === 1 ? Number.POSITIVE_INFINITY : this.#maxBytes
     const bytes = await this.#session.read(sql, `read rows of ${target.label}`, limit)
     if (bytes === null) return null
@@ -233,9 +237,9 @@ export class PartialRows {
     into: Map<string, StoredRow>,
   ): Promise<void> {
     const { encoder, target } = buffer
-    const columns = encoder.key.map((index) => encoder.columns[index]!)
+    const columns = keyColumns(encoder)
     const names = columns.map((column) => quoteName(column.name)).join(', ')
-    const from = `FROM ${qualified(target.place, target.name)} WHERE ${keyFilter(encoder, keys.values())}`
+    const from = `FROM ${qualified(target.place, target.name)} WHERE ${keyFilter(columns, keys.values())}`
     const sql = `SELECT ${names}, max(${quoteName(target.place.meta.version)}) ${from} GROUP BY ${names} FORMAT RowBinary`
     const bytes = await this.#session.read(sql, `read versions of ${target.label}`, Number.POSITIVE_INFINITY)
     const layout = new RowLayout(columns, columns.keys().toArray())
@@ -258,21 +262,6 @@ function versionOf({ high, low }: PartialRow): bigint {
 /** A tombstone has no cells that anybody may use. */
 const NOTHING = { bytes: Buffer.alloc(0), start: new Int32Array(0), end: new Int32Array(0) }
 
-function keyFilter(encoder: TableEncoder, keys: Iterable<string>): string {
-  const names = encoder.key.map((index) => quoteName(encoder.columns[index]!.name))
-  return `${names.length === 1 ? names[0]! : `(${names.join(', ')})`} IN (${[...keys].join(', ')})`
-}
-
-/** SQL of the key of an image. */
-function keySql(encoder: TableEncoder, rows: PackedRows, row: number, image: number): string {
-  const parts = encoder.key.map((index) => {
-    const { source, type } = encoder.columns[index]!
-    const cell = encoder.keyCell(rows, image, index, rows.oldImage[row]!)
-    const start = rows.cells[cell]!
-    const end = start + rows.cells[cell + 1]!
-    const isBytes = source.type.kind === 'bytes'
-    const text = isBytes ? `\\x${rows.arena.toString('hex', start, end)}` : rows.arena.utf8Slice(start, end)
-    return literalSql(source.type, text, type)
-  })
-  return parts.length === 1 ? parts[0]! : `(${parts.join(', ')})`
+function keyColumns({ key, columns }: TableEncoder): readonly TargetColumn[] {
+  return key.map((index) => columns[index]!)
 }

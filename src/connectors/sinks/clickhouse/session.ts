@@ -1,14 +1,16 @@
 import { randomUUID } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import {
   type ClickHouseClient,
   ClickHouseLogLevel,
   type ClickHouseSettings,
   createClient,
 } from '@clickhouse/client'
+import { failpoint } from '../../../core/failpoint.ts'
 import type { ClickHouseConfig } from './config.ts'
-import { toClickHouseError } from './errors.ts'
+import { aborted, toClickHouseError } from './errors.ts'
 
 /** One insert: the same body and token at every attempt. */
 export interface InsertRequest {
@@ -42,6 +44,8 @@ export class Session {
   readonly database: string
   readonly #client: ClickHouseClient
   readonly #closed = new AbortController()
+  /** Requests until their answer begins, as promises that never reject. */
+  readonly #waiting = new Set<Promise<unknown>>()
 
   constructor(config: ClickHouseConfig) {
     this.database = config.database
@@ -64,12 +68,15 @@ export class Session {
   async run(query: string, what: string, settings: ClickHouseSettings = {}): Promise<void> {
     const queryId = randomUUID()
     try {
-      await this.#client.command({
-        query,
-        query_id: queryId,
-        clickhouse_settings: settings,
-        abort_signal: this.#closed.signal,
-      })
+      await this.#request(() =>
+        this.#client.command({
+          query,
+          query_id: queryId,
+          clickhouse_settings: settings,
+          abort_signal: this.#closed.signal,
+        }),
+      )
+      await failpoint('schema-step')
     } catch (error) {
       throw toClickHouseError(error, what, queryId)
     }
@@ -83,13 +90,15 @@ export class Session {
   ): Promise<Row[]> {
     const queryId = randomUUID()
     try {
-      const result = await this.#client.query({
-        query,
-        query_id: queryId,
-        query_params: params,
-        format: 'JSONCompactEachRow',
-        abort_signal: this.#closed.signal,
-      })
+      const result = await this.#request(() =>
+        this.#client.query({
+          query,
+          query_id: queryId,
+          query_params: params,
+          format: 'JSONCompactEachRow',
+          abort_signal: this.#closed.signal,
+        }),
+      )
       return await result.json<Row>()
     } catch (error) {
       throw toClickHouseError(error, what, queryId)
@@ -100,13 +109,15 @@ export class Session {
   async read(query: string, what: string, maxBytes: number): Promise<Buffer | null> {
     const queryId = randomUUID()
     try {
-      const { stream } = await this.#client.exec({
-        query,
-        query_id: queryId,
-        abort_signal: this.#closed.signal,
-        // An error in the middle of the result must not look like its end.
-        clickhouse_settings: { wait_end_of_query: 1 },
-      })
+      const { stream } = await this.#request(() =>
+        this.#client.exec({
+          query,
+          query_id: queryId,
+          abort_signal: this.#closed.signal,
+          // An error in the middle of the result must not look like its end.
+          clickhouse_settings: { wait_end_of_query: 1 },
+        }),
+      )
       const chunks: Buffer[] = []
       let length = 0
       for await (const chunk of stream as AsyncIterable<Buffer>) {
@@ -121,15 +132,35 @@ export class Session {
     }
   }
 
+  /** The result of a SELECT in its own format, chunk by chunk. Leaving the loop ends the request. */
+  async *stream(query: string, what: string): AsyncGenerator<Buffer, void, undefined> {
+    const queryId = randomUUID()
+    try {
+      const { stream } = await this.#request(() =>
+        this.#client.exec({
+          query,
+          query_id: queryId,
+          abort_signal: this.#closed.signal,
+        }),
+      )
+      yield* stream as AsyncIterable<Buffer>
+    } catch (error) {
+      throw toClickHouseError(error, what, queryId)
+    }
+  }
+
   async insert(request: InsertRequest): Promise<void> {
     try {
-      const { stream } = await this.#client.exec({
-        query: request.query,
-        values: Readable.from([request.body], { objectMode: false }),
-        query_id: request.token,
-        clickhouse_settings: { ...INSERT_SETTINGS, insert_deduplication_token: request.token },
-        abort_signal: this.#closed.signal,
-      })
+      const { stream } = await this.#request(() =>
+        this.#client.exec({
+          query: request.query,
+          values: Readable.from(bodyOf(request), { objectMode: false }),
+          query_id: request.token,
+          clickhouse_settings: { ...INSERT_SETTINGS, insert_deduplication_token: request.token },
+          abort_signal: this.#closed.signal,
+        }),
+      )
+      await failpoint('sink-stored')
       // The socket is only free once the (empty) answer has been read.
       await buffer(stream)
     } catch (error) {
@@ -137,11 +168,30 @@ export class Session {
     }
   }
 
+  async #request<A>(start: () => Promise<A>): Promise<A> {
+    if (this.#closed.signal.aborted) throw aborted('a request')
+    const request = start()
+    const waiting: Promise<unknown> = request.then(
+      () => this.#waiting.delete(waiting),
+      () => this.#waiting.delete(waiting),
+    )
+    this.#waiting.add(waiting)
+    return request
+  }
+
   /** Ends all requests. */
   async close(): Promise<void> {
     this.#closed.abort()
+    // Not under them: a request that is only about to begin would open a connection that nobody closes.
+    await Promise.all(this.#waiting)
+    await nextTurn()
     await this.#client.close()
   }
+}
+
+async function* bodyOf(request: InsertRequest): AsyncGenerator<Buffer> {
+  yield request.body
+  await failpoint('sink-write')
 }
 
 function requestCompression(codec: ClickHouseConfig['compression']) {

@@ -16,6 +16,7 @@ import { checkServer, timestampRange } from './check.ts'
 import type { ClickHouseConfig } from './config.ts'
 import { quoteName } from './ddl.ts'
 import { PartialRows } from './partial-rows.ts'
+import { ClickHouseReader } from './reader.ts'
 import { Session } from './session.ts'
 import { Tables } from './tables.ts'
 import { Writer } from './writer.ts'
@@ -92,6 +93,10 @@ export class ClickHouseSink extends Sink {
     await this.#open().tables.bring(schema, null)
   }
 
+  override async attachTable(schema: TableSchema): Promise<void> {
+    await this.#open().tables.attach(schema)
+  }
+
   async alterTable(_before: TableSchema, change: SchemaChange): Promise<'applied'> {
     const { tables } = this.#open()
     if (change.change.kind === 'truncate') await tables.truncate(change.table)
@@ -112,6 +117,10 @@ export class ClickHouseSink extends Sink {
     await writer.seal(true, signal)
     await writer.finish(signal)
     return { durable: writer.durable }
+  }
+
+  override openReader(context: SinkContext): Promise<ClickHouseReader> {
+    return ClickHouseReader.open(this.#config, context)
   }
 
   async disconnect(): Promise<void> {

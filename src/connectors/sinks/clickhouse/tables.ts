@@ -75,6 +75,19 @@ export class Tables {
     return plan
   }
 
+  /** Takes rows of a table as it stands. */
+  async attach(schema: TableSchema): Promise<void> {
+    const name = targetName(schema, this.#config.defaultNamespace)
+    const table = await this.#ownTable(schema, name)
+    if (table === null) throw this.#refused(schema, name, 'clickhouse/table-missing', 'does not exist')
+    this.#remember(schema, table)
+    try {
+      this.target(schema).encoder(schema)
+    } catch {
+      throw this.#refused(schema, name, 'clickhouse/target-changed', 'has other columns than its source')
+    }
+  }
+
   async truncate(schema: TableSchema): Promise<void> {
     const { recreates } = await this.bring(schema, { kind: 'truncate' })
     if (recreates) return

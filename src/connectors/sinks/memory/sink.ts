@@ -5,6 +5,7 @@ import type { SchemaChange } from '../../../core/record.ts'
 import { Sink, type SinkCapabilities, type SinkResume, type WriteResult } from '../../../core/sink.ts'
 import type { TableSchema } from '../../../core/table.ts'
 import type { MemoryConfig } from './config.ts'
+import { MemoryReader } from './reader.ts'
 import { MemoryTarget } from './target.ts'
 
 export class MemorySink extends Sink {
@@ -54,22 +55,33 @@ export class MemorySink extends Sink {
   }
 
   async writeBatch(batch: RecordBatch): Promise<WriteResult> {
-    if (!this.#connected)
-      throw new NotConnectedError('memory/not-connected', 'the memory sink is not connected')
+    this.#requireConnection()
     this.#accepted.push(batch)
     return this.#config.durable === 'write' ? await this.flush() : { durable: null }
   }
 
   override async flush(): Promise<WriteResult> {
-    for (const batch of this.#accepted.splice(0)) {
+    this.#requireConnection()
+    for (let batch = this.#accepted[0]; batch !== undefined; batch = this.#accepted[0]) {
       for (const record of batch) this.#target.apply(record)
+      // Not earlier: nothing behind a batch that failed may become durable.
+      this.#accepted.shift()
       this.#position = batch.position ?? this.#position
     }
     return { durable: this.#position }
   }
 
+  override async openReader(): Promise<MemoryReader> {
+    return new MemoryReader(this.#target)
+  }
+
   async disconnect(): Promise<void> {
     this.#connected = false
     this.#accepted = []
+  }
+
+  #requireConnection(): void {
+    if (!this.#connected)
+      throw new NotConnectedError('memory/not-connected', 'the memory sink is not connected')
   }
 }

@@ -15,6 +15,7 @@ const targets = new Map<string, MemoryTarget>()
 /** What a memory sink has made durable: tables of rows by key. */
 export class MemoryTarget {
   readonly #tables = new Map<string, Table>()
+  #refuses: (table: string, row: ValueRow) => boolean = () => false
 
   /** The target of that name in this process. */
   static named(name: string): MemoryTarget {
@@ -29,6 +30,11 @@ export class MemoryTarget {
 
   rows(table: string): readonly ValueRow[] {
     return [...(this.#tables.get(table)?.rows.values() ?? [])]
+  }
+
+  /** Rows that it refuses from now on, as a constraint of a server does. */
+  refuse(refuses: (table: string, row: ValueRow) => boolean): void {
+    this.#refuses = refuses
   }
 
   createTable(schema: TableSchema): void {
@@ -49,11 +55,17 @@ export class MemoryTarget {
     if (record._tag !== 'Insert' && record._tag !== 'Update' && record._tag !== 'Delete') return
     const { rows } = this.#table(record.table)
     const before = record._tag === 'Insert' ? null : record.before
-    const stored = before === null ? undefined : rows.get(keyOf(before))
-    if (before !== null) rows.delete(keyOf(before))
-    if (record._tag === 'Delete') return
+    const old = before === null ? null : keyOf(before)
+    if (record._tag === 'Delete') {
+      rows.delete(old!)
+      return
+    }
     const key = keyOf(record.after)
-    rows.set(key, merged(record.after, stored ?? rows.get(key)))
+    const row = merged(record.after, before, rows.get(old ?? key) ?? rows.get(key))
+    if (this.#refuses(tableName(record.table), row))
+      throw new PoisonRecordError('memory/refused', `the target refuses a row of ${tableName(record.table)}`)
+    if (old !== null) rows.delete(old)
+    rows.set(key, row)
   }
 
   /** Cells stay with their column's id; a column that is new shows its `addedDefault`. */
@@ -84,13 +96,16 @@ function keyOf(row: RowView): string {
 }
 
 /**
- * Unchanged cells keep what is stored (law L7). In a replay the row may be gone already; its end is then further on in
+ * Unchanged cells have the value of the old row, in the log or as it is stored (law L7). In a replay the row may be gone already; its end is then further on in
  * the log, and until then the cell stays unknown.
  */
-function merged(row: RowView, stored: ValueRow | undefined): ValueRow {
+function merged(row: RowView, before: RowView | null, stored: ValueRow | undefined): ValueRow {
   const cells = row.table.columns.map(({ name }, index) => {
     const value = row.value(index)
-    return [name, value === UNCHANGED && stored !== undefined ? stored[name] : value] as const
+    if (value !== UNCHANGED) return [name, value] as const
+    const logged = before?.value(index)
+    if (logged !== undefined && logged !== UNCHANGED) return [name, logged] as const
+    return [name, stored === undefined ? value : stored[name]] as const
   })
   return Object.fromEntries(cells)
 }

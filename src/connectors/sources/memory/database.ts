@@ -26,8 +26,8 @@ export interface MemoryTransaction {
 }
 
 interface Table {
-  /** Every schema and the transaction that it came with, newest last. */
-  readonly schemas: { readonly since: number; readonly schema: TableSchema }[]
+  /** Every schema and the transaction that it came with, newest last; null from when the table was dropped. */
+  readonly schemas: { readonly since: number; readonly schema: TableSchema | null }[]
   readonly rows: Map<string, ValueRow>
 }
 
@@ -60,12 +60,17 @@ export class MemoryDatabase {
     return this.#forgotten
   }
 
+  /** Readers that wait for a commit at this moment. */
+  get waiting(): number {
+    return this.#commits.listenerCount('commit')
+  }
+
   /** The schemas that were valid after transaction `at`. */
   schemas(at = this.#head): readonly TableSchema[] {
     const found = [...this.#tables.values()].map(
       ({ schemas }) => schemas.findLast(({ since }) => since <= at)?.schema,
     )
-    return found.filter((schema) => schema !== undefined)
+    return found.filter((schema) => schema !== undefined && schema !== null)
   }
 
   rows(table: string): readonly ValueRow[] {
@@ -99,17 +104,28 @@ export class MemoryDatabase {
   createTable(table: TableSchema): void {
     if (table.key.length === 0)
       throw new SchemaError('memory/no-key', `table ${tableName(table)} needs a key`)
-    this.#tables.set(tableName(table), {
-      schemas: [{ since: this.#head + 1, schema: table }],
-      rows: new Map(),
-    })
+    const made: Table = this.#tables.get(tableName(table)) ?? { schemas: [], rows: new Map() }
+    const { schemas } = made
+    const isNew = schemas.length === 0
+    schemas.push({ since: this.#head + 1, schema: table })
+    this.#tables.set(tableName(table), made)
     this.#change({ kind: 'schema', table, before: null, change: { kind: 'create-table' } })
+    // A target may still hold the rows of an earlier table of this name.
+    if (!isNew) this.truncate(tableName(table))
+  }
+
+  /** The log says nothing of it: targets keep what they have. */
+  dropTable(name: string): void {
+    const { schemas, rows } = this.#table(name)
+    schemas.push({ since: this.#head + 1, schema: null })
+    rows.clear()
+    if (this.#open === null) this.transaction(() => {})
   }
 
   /** Changes the schema. Cells stay with their column's id; a new column gets its `addedDefault`. */
   alterTable(table: TableSchema, change: SchemaOperation): void {
     const { schemas, rows } = this.#table(tableName(table))
-    const before = schemas.at(-1)!.schema
+    const before = this.#schema(tableName(table))
     schemas.push({ since: this.#head + 1, schema: table })
     for (const [key, row] of rows) rows.set(key, shaped(table, row, before))
     this.#change({ kind: 'schema', table, before, change })
@@ -155,12 +171,13 @@ export class MemoryDatabase {
   }
 
   #schema(name: string): TableSchema {
-    return this.#table(name).schemas.at(-1)!.schema
+    return this.#table(name).schemas.at(-1)!.schema!
   }
 
   #table(name: string): Table {
     const table = this.#tables.get(name)
-    if (table === undefined) throw new SchemaError('memory/no-table', `there is no table ${name}`)
+    if (table === undefined || table.schemas.at(-1)!.schema === null)
+      throw new SchemaError('memory/no-table', `there is no table ${name}`)
     return table
   }
 }

@@ -3,6 +3,7 @@ import type { Problem } from '../../../core/error.ts'
 import type { SourcePosition } from '../../../core/position.ts'
 import {
   type BatchWriter,
+  handOver,
   type SnapshotProgress,
   Source,
   type SourceCapabilities,
@@ -12,6 +13,7 @@ import { type TableSchema, tableName } from '../../../core/table.ts'
 import { ValueBatchBuilder } from '../../../core/value-batch.ts'
 import { capabilitiesOf, type MemoryConfig } from './config.ts'
 import { MemoryDatabase, type MemoryTransaction } from './database.ts'
+import { MemoryReader } from './reader.ts'
 import { addRow, change, heartbeat, oneTableMore, positionLost, positionOf, versionOf } from './records.ts'
 
 const batchBytes = 64 * 1024
@@ -44,7 +46,7 @@ export class MemorySource extends Source {
   }
 
   async discover(): Promise<readonly TableSchema[]> {
-    return this.#database.schemas().filter((table) => this.#selects(table))
+    return this.#selected()
   }
 
   async stream(out: BatchWriter, from: SourcePosition | null): Promise<void> {
@@ -74,8 +76,15 @@ export class MemorySource extends Source {
     return this.#progress
   }
 
-  async disconnect(): Promise<void> {
-    this.#context = null
+  /** There is nothing to free, and a stream that still runs needs what it has. */
+  async disconnect(): Promise<void> {}
+
+  override async openReader(context: SourceContext): Promise<MemoryReader> {
+    return new MemoryReader(this.#database, context.tables)
+  }
+
+  #selected(): readonly TableSchema[] {
+    return this.#database.schemas().filter((table) => this.#selects(table))
   }
 
   #selects(table: TableSchema): boolean {
@@ -83,15 +92,15 @@ export class MemorySource extends Source {
   }
 
   async #write(out: BatchWriter, batch: RecordBatch | null): Promise<void> {
-    if (batch === null) return
+    if (batch === null || out.signal.aborted) return
     this.#position = batch.position ?? this.#position
-    await out.write(batch)
+    await handOver(out, batch)
   }
 
   /** Nothing awaits before the last list of rows: all tables are as of one transaction, which is returned. */
   async #copy(out: BatchWriter): Promise<number> {
     const at = this.#database.head
-    const tables = await this.discover()
+    const tables = this.#selected()
     const copies = tables.map((table) => ({ table, rows: this.#database.rows(tableName(table)) }))
     const rowsTotal = copies.flatMap(({ rows }) => rows).length
     let progress: SnapshotProgress = { tablesDone: 0, tablesTotal: tables.length, rowsCopied: 0, rowsTotal }
@@ -114,7 +123,7 @@ export class MemorySource extends Source {
 
   async #resume(out: BatchWriter, done: number): Promise<number> {
     const { forgotten, head } = this.#database
-    if (done < forgotten || done > head) throw positionLost(this.#config.database)
+    if (!Number.isInteger(done) || done < forgotten || done > head) throw positionLost(this.#config.database)
     for (const table of this.#database.schemas(done))
       if (this.#selects(table)) await this.#write(out, change('create-table', table, 'stream'))
     return done
@@ -124,10 +133,11 @@ export class MemorySource extends Source {
     const builder = this.#builder
     builder.begin({ id: String(number), commitTimeMs: log.commitTimeMs, version: versionOf(number) })
     for (const change of log.changes) {
+      if (out.signal.aborted) return
       if (!this.#selects(change.table)) continue
       if (change.kind === 'schema') {
         await this.#write(out, builder.take())
-        await out.write(RecordBatch.ofSchemaChange({ _tag: 'SchemaChange', ...change, origin: 'stream' }))
+        await handOver(out, RecordBatch.ofSchemaChange({ _tag: 'SchemaChange', ...change, origin: 'stream' }))
       } else {
         addRow(builder, change, this.#config.partialUpdates)
         if (builder.byteSize >= batchBytes) await this.#write(out, builder.take())
@@ -139,7 +149,7 @@ export class MemorySource extends Source {
   /** Says that the log is read, at most once per interval; ends at a commit, an abort or the next heartbeat. */
   async #idle(out: BatchWriter, done: number): Promise<void> {
     const timeMs = this.#context!.now()
-    if (timeMs - this.#heartbeatAtMs >= this.#config.heartbeat) {
+    if (Math.abs(timeMs - this.#heartbeatAtMs) >= this.#config.heartbeat) {
       this.#heartbeatAtMs = timeMs
       await this.#write(out, heartbeat(done, timeMs))
     }

@@ -73,6 +73,12 @@ export interface Units {
   readonly pagesPerRange: number
   /** Bytes of WAL that one call of a catch-up reads, see `catch-up.ts`. */
   readonly walPerCall: bigint
+  /** Heap pages of 8 KiB that a key range of a comparison takes, about. */
+  readonly pagesPerKeyRange: number
 }
 
-export const defaultUnits: Units = { pagesPerRange: 8192, walPerCall: 512n * 1024n * 1024n }
+export const defaultUnits: Units = {
+  pagesPerRange: 8192,
+  walPerCall: 512n * 1024n * 1024n,
+  pagesPerKeyRange: 1024,
+}

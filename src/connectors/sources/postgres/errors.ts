@@ -88,6 +88,12 @@ const TLS_FIX =
 /** Classes of SQLSTATE that pass by themselves: 08 connection, 40 rollback, 53 resources, 57 operator, 58 system. */
 const RETRYABLE_CLASSES = /^(08|40|53|57|58)/
 
+/**
+ * What functions such as `pg_relation_size` and `pg_get_publication_tables` say of a table that was dropped after the
+ * statement's snapshot. They are for programmers, so the server translates them into no language.
+ */
+const TABLE_VANISHED = /^(could not open relation with OID|cache lookup failed for relation) \d+/
+
 const SYSTEM_CODES = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
@@ -110,6 +116,12 @@ export function postgresError(error: unknown, doing: string): CoreError {
   if (rule !== undefined) {
     const reason = rule.reason ?? safeReason(code, error.message)
     return new rule.make(rule.code, `cannot ${doing}: ${reason}`, { fix: rule.fix, cause: error })
+  }
+  if (code === 'XX000' && TABLE_VANISHED.test(error.message)) {
+    return new ConnectionError('postgres/table-changed', `cannot ${doing}: a table was dropped meanwhile`, {
+      fix: 'Nothing to do: it starts again without the table.',
+      cause: error,
+    })
   }
   if (SYSTEM_CODES.has(code)) {
     return new ConnectionError('postgres/unreachable', `cannot ${doing}: ${code}`, {

@@ -4,6 +4,7 @@ import { NotConnectedError, type Problem } from '../../../core/error.ts'
 import type { SourcePosition } from '../../../core/position.ts'
 import {
   type BatchWriter,
+  handOver,
   type SnapshotProgress,
   Source,
   type SourceCapabilities,
@@ -28,6 +29,8 @@ import { postgresError } from './errors.ts'
 import { Follower } from './follower.ts'
 import { copyStep, formatLsn, halves, parseLsn, readResume, streamPosition } from './position.ts'
 import { CAPABILITIES } from './capabilities.ts'
+import { applicationName, namesOf } from './names.ts'
+import { PostgresReader } from './reader.ts'
 import { openClient } from './session.ts'
 import {
   createPublication,
@@ -75,7 +78,7 @@ export class PostgresSource extends Source {
   override async validate(context: SourceContext): Promise<readonly Problem[]> {
     const sql = await this.#open(context)
     try {
-      const { slot, publication } = this.#names(context)
+      const { slot, publication } = namesOf(this.#config, context)
       return await check({ sql, slot, publication, selection: context.tables })
     } catch (error) {
       throw postgresError(error, 'check the server')
@@ -96,7 +99,7 @@ export class PostgresSource extends Source {
 
   override async discover(): Promise<readonly TableSchema[]> {
     const { sql, server, context } = this.#require()
-    const { publication } = this.#names(context)
+    const { publication } = namesOf(this.#config, context)
     try {
       const exists = (await readPublication(sql, publication)) !== null
       const query = {
@@ -121,7 +124,7 @@ export class PostgresSource extends Source {
 
   async #run(out: BatchWriter, from: SourcePosition | null): Promise<void> {
     const { sql, system, context } = this.#require()
-    const { slot, publication } = this.#names(context)
+    const { slot, publication } = namesOf(this.#config, context)
     let lsn: bigint | null = null
     let tables: Tables = {}
     if (from === null) {
@@ -188,7 +191,7 @@ export class PostgresSource extends Source {
   /** Drops the slot, and the publication when it has the derived name. */
   override async teardown(): Promise<void> {
     const { sql, context } = this.#require()
-    const { slot, publication } = this.#names(context)
+    const { slot, publication } = namesOf(this.#config, context)
     try {
       if ((await readSlot(sql, slot)) !== null) await sql.query('SELECT pg_drop_replication_slot($1)', [slot])
       if (this.#config.publication === undefined)
@@ -198,6 +201,10 @@ export class PostgresSource extends Source {
     }
   }
 
+  override openReader(context: SourceContext): Promise<PostgresReader> {
+    return PostgresReader.open(this.#config, context, this.#units.pagesPerKeyRange)
+  }
+
   /** Copies what is not copied yet; at the first start that is everything, and gives the LSN to stream from. */
   async #copyTables(
     out: BatchWriter,
@@ -205,7 +212,7 @@ export class PostgresSource extends Source {
     known: Tables,
   ): Promise<{ lsn: bigint; tables: Tables }> {
     const { context, sql, server, system } = this.#require()
-    const { slot, publication } = this.#names(context)
+    const { slot, publication } = namesOf(this.#config, context)
     const replication = await this.#open(context, true)
     // The making of a slot waits for open transactions, perhaps for long.
     const abort = (): void => void this.#close(replication)
@@ -256,7 +263,7 @@ export class PostgresSource extends Source {
   /** Streams until stopped or until a table has to be copied; a long backlog is read through SQL first. */
   async #follow(out: BatchWriter, from: bigint, tables: Tables): Promise<{ lsn: bigint; tables: Tables }> {
     const { context, sql, server, system } = this.#require()
-    const { slot, publication } = this.#names(context)
+    const { slot, publication } = namesOf(this.#config, context)
     const types = await readTypes(sql)
     const request = {
       sql,
@@ -303,7 +310,7 @@ export class PostgresSource extends Source {
 
   async #catchUp(follower: Follower, out: BatchWriter, from: bigint): Promise<void> {
     const { context, sql } = this.#require()
-    const { slot, publication } = this.#names(context)
+    const { slot, publication } = namesOf(this.#config, context)
     const head = await this.#headLsn()
     if (head - from < BigInt(this.#config.catchUpThreshold)) return
     context.log.info('catching up', { bytes: Number(head - from), from: formatLsn(from) })
@@ -329,13 +336,13 @@ export class PostgresSource extends Source {
   /** Those that are selected. */
   #publishedTables(): Promise<readonly CatalogTable[]> {
     const { context, sql, server } = this.#require()
-    const { publication } = this.#names(context)
+    const { publication } = namesOf(this.#config, context)
     return readTables(sql, { publication, selection: context.tables, serverVersion: server.version })
   }
 
   async #makePublication(): Promise<void> {
     const { context, sql, server } = this.#require()
-    const { publication } = this.#names(context)
+    const { publication } = namesOf(this.#config, context)
     if ((await readPublication(sql, publication)) !== null) return
     const tables = await readTables(sql, {
       publication: null,
@@ -356,20 +363,16 @@ export class PostgresSource extends Source {
     }
   }
 
-  /** Notes the positions that pass. */
+  /** Notes the positions that pass. Neither does a held write keep the source from stopping, nor does any pass then. */
   #tracking(out: BatchWriter): BatchWriter {
     return {
       signal: out.signal,
       write: (batch) => {
+        if (out.signal.aborted) return
         if (batch.position !== null) this.#position = batch.position
-        return out.write(batch)
+        return handOver(out, batch)
       },
     }
-  }
-
-  #names(context: SourceContext): { slot: string; publication: string } {
-    const derived = `sluice_${context.pipeline.toLowerCase().replaceAll(/[^a-z0-9_]/g, '_')}`.slice(0, 63)
-    return { slot: this.#config.slot ?? derived, publication: this.#config.publication ?? derived }
   }
 
   async #open(context: SourceContext, replication = false): Promise<pg.Client> {
@@ -388,8 +391,4 @@ export class PostgresSource extends Source {
       throw new NotConnectedError('postgres/not-connected', 'the source is not connected')
     return this.#connected
   }
-}
-
-function applicationName(context: SourceContext): string {
-  return `sluice ${context.pipeline}`
 }
