@@ -1,6 +1,6 @@
 import * as Effect from 'effect/Effect'
 import type * as Scope from 'effect/Scope'
-import type { RecordBatch } from '../core/batch.ts'
+import { RecordBatch } from '../core/batch.ts'
 import { ConfigError, type CoreError, InternalError } from '../core/error.ts'
 import { earlier, type SourcePosition } from '../core/position.ts'
 import { selectTables } from '../core/selection.ts'
@@ -131,7 +131,8 @@ function stream(run: Run, lease: Lease, opened: Opened): Effect.Effect<AttemptEn
     const { source, sinks, start } = opened
     const { limits, log } = run
     const progress = new Progress(
-      sinks.map((sink) => (start === null ? null : sink.held)),
+      // Also of a sink that is ahead: it may have to go back to what it had there.
+      sinks.map(() => start),
       (position) => {
         run.telemetry.durable(position, run.now())
         run.backoff.reset()
@@ -139,7 +140,7 @@ function stream(run: Run, lease: Lease, opened: Opened): Effect.Effect<AttemptEn
       },
     )
     const saver = saverOf(run, lease, opened, progress)
-    const lanes = lanesOf(run, opened, progress)
+    const lanes = lanesOf(run, opened, progress, saver)
     run.attach({ source, lanes, progress })
     run.enter(start === null ? 'copying' : 'streaming')
     if (start !== null && run.head !== null && start.order >= run.head.order) run.stop.request('caught-up')
@@ -162,8 +163,8 @@ function stream(run: Run, lease: Lease, opened: Opened): Effect.Effect<AttemptEn
   })
 }
 
-function lanesOf(run: Run, { sinks, start }: Opened, progress: Progress): readonly Lane[] {
-  const { limits, log, now, random, telemetry } = run
+function lanesOf(run: Run, { sinks, start }: Opened, progress: Progress, saver: Saver): readonly Lane[] {
+  const { limits, log, random, telemetry } = run
   return sinks.map(
     ({ name, sink, held }, index) =>
       new Lane({
@@ -173,10 +174,13 @@ function lanesOf(run: Run, { sinks, start }: Opened, progress: Progress): readon
         filter: new ReplayFilter(held, start),
         backoff: new Backoff(() => limits.retryBudgetMs, random),
         log,
-        now,
+        now: run.steady,
         onDurable: (position) => progress.advance(index, position),
-        onRewind: () => progress.rewind(index, start),
-        onFailure: (error) => telemetry.failed(error, now()),
+        rewind: (position) => {
+          const heartbeat = { _tag: 'Heartbeat', position, timeMs: run.now() } as const
+          return Effect.as(saver.rewind(position), RecordBatch.ofHeartbeat(heartbeat))
+        },
+        onFailure: (error) => telemetry.failed(error, run.now()),
       }),
   )
 }
@@ -187,7 +191,7 @@ function saverOf(
   { source, sinks, start, stored }: Opened,
   progress: Progress,
 ): Saver {
-  const { limits, log, now, random, telemetry } = run
+  const { limits, log, random, telemetry } = run
   return new Saver({
     store: run.definition.store,
     lease,
@@ -199,7 +203,7 @@ function saverOf(
     intervalMs: limits.checkpointIntervalMs,
     backoff: new Backoff(() => limits.retryBudgetMs, random),
     log,
-    now,
+    now: run.steady,
     onSaved: (position) => (telemetry.saved = position.order),
   })
 }

@@ -7,7 +7,7 @@ import type { SourcePosition } from '../core/position.ts'
 import type { SchemaChange } from '../core/record.ts'
 import type { Sink, SinkCapabilities, WriteContext, WriteResult } from '../core/sink.ts'
 import { tableName } from '../core/table.ts'
-import { call, wait } from './lift.ts'
+import { call, pass, wait } from './lift.ts'
 import type { Backoff } from './policy.ts'
 import type { ReplayFilter } from './replay-filter.ts'
 import { retried } from './retry.ts'
@@ -20,11 +20,15 @@ export interface LaneOptions {
   readonly filter: ReplayFilter
   readonly backoff: Backoff
   readonly log: Logger
+  /** Milliseconds, for durations: of a clock that nobody can set. */
   now(): number
   /** The sink is durable up to here. */
   onDurable(position: SourcePosition): void
-  /** What the sink had is copied again. */
-  onRewind(): void
+  /**
+   * The sink gets again what comes after `position`, although it may have some of it. Makes sure that nothing says it
+   * has, and gives the heartbeat that tells a sink which keeps its position.
+   */
+  rewind(position: SourcePosition): Effect.Effect<RecordBatch, CoreError>
   onFailure?(error: CoreError, delayMs: number): void
 }
 
@@ -67,15 +71,22 @@ export class Lane {
         const next = this.channel.read()
         const item: RecordBatch | null = next instanceof Promise ? yield* this.#await(next) : next
         if (item === null) break
-        const batch = this.#unseen(item)
-        if (batch === null) continue
-        if (batch.schemaChange !== null) yield* this.#change(batch, batch.schemaChange)
-        else if (batch.heartbeat !== null && !this.#keepsPosition) this.#settle(batch.position)
-        else this.#accept(batch, yield* this.#repeat((context) => this.#sink.writeBatch(batch, context)))
+        const batches = this.#options.filter.skipping ? yield* this.#unseen(item) : [item]
+        for (const batch of batches) yield* this.#take(batch)
         if (this.#pendingSinceMs !== null && this.#flushDueInMs() <= 0) yield* this.#flush()
       }
       yield* this.#flush()
     })
+  }
+
+  #take(batch: RecordBatch): Effect.Effect<void, CoreError> {
+    if (batch.schemaChange !== null) return this.#change(batch, batch.schemaChange)
+    if (batch.heartbeat !== null && !this.#keepsPosition)
+      return Effect.sync(() => this.#settle(batch.position))
+    return Effect.map(
+      this.#repeat((context) => this.#sink.writeBatch(batch, context)),
+      (result) => this.#accept(batch, result),
+    )
   }
 
   /** A sink that stores the position itself is durable when it says so, never because we think so. */
@@ -83,12 +94,12 @@ export class Lane {
     return this.#capabilities.replay === 'transactional-position'
   }
 
-  #unseen(item: RecordBatch): RecordBatch | null {
-    const { filter, onRewind } = this.#options
-    if (!filter.skipping) return item
-    const batch = filter.apply(item)
-    if (!filter.skipping && item.origin === 'snapshot') onRewind()
-    return batch
+  #unseen(item: RecordBatch): Effect.Effect<readonly RecordBatch[], CoreError> {
+    const { filter, rewind } = this.#options
+    const { batches, repeatsFrom } = filter.apply(item)
+    this.#durable(filter.reached)
+    if (repeatsFrom === null) return Effect.succeed(batches)
+    return Effect.map(rewind(repeatsFrom), (heartbeat) => [heartbeat, ...batches])
   }
 
   /** The next batch; flushes meanwhile when that becomes due. */
@@ -112,6 +123,7 @@ export class Lane {
   #change(batch: RecordBatch, change: SchemaChange): Effect.Effect<void, CoreError> {
     return Effect.gen({ self: this }, function* () {
       yield* this.#flush()
+      yield* pass('schema-before')
       if (change.change.kind === 'create-table') {
         yield* this.#repeat(() => this.#sink.createTable(change.table))
       } else {
@@ -120,6 +132,7 @@ export class Lane {
         )
         if (outcome === 'unsupported') return yield* Effect.fail(this.#unsupported(change))
       }
+      yield* pass('schema-after')
       // Every table is announced at every start; only real changes are worth a line.
       const level = change.change.kind === 'create-table' ? 'debug' : 'info'
       const fields = { sink: this.#options.name, table: tableName(change.table), change: change.change.kind }

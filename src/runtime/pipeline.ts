@@ -8,7 +8,7 @@ import { check, refuse } from './check.ts'
 import { thisProcess } from './checkpoint/owner.ts'
 import { type Lease, leaseRenewMs } from './checkpoint/store.ts'
 import type { PipelineDefinition, PipelineResult, RunOptions } from './definition.ts'
-import { aborted, call } from './lift.ts'
+import { aborted, call, pass } from './lift.ts'
 import { directiveFor } from './policy.ts'
 import { retried, type RetryHooks } from './retry.ts'
 import { Run } from './run.ts'
@@ -67,6 +67,7 @@ function start(run: Run): Effect.Effect<'drained' | 'cut', CoreError, Scope.Scop
       retried(() => acquireLease(run), 'attempt', run.backoff, hooks),
     )
     if (lease === null) return 'drained'
+    yield* pass('lease-taken')
     const attempts = retried(() => attemptOrStop(run, lease), 'attempt', run.backoff, hooks)
     return yield* Effect.raceAllFirst([attempts, renewing(run, lease), publishing(run)])
   })
@@ -134,7 +135,7 @@ function publishing(run: Run): Effect.Effect<never> {
 
 function retrying(run: Run): RetryHooks {
   return {
-    now: run.now,
+    now: run.steady,
     stop: run.stop.signal,
     onFailure: (error, delayMs) => {
       run.log.warn(`attempt failed, the next one follows: ${error.message}`, { code: error.code, delayMs })
@@ -157,7 +158,7 @@ function withRun<A>(
   options: RunOptions,
   use: (run: Run) => Effect.Effect<A, CoreError>,
 ): Effect.Effect<A, CoreError> {
-  return Effect.clockWith((clock) => use(new Run(definition, options, () => clock.currentTimeMillisUnsafe())))
+  return Effect.clockWith((clock) => use(new Run(definition, options, clock)))
 }
 
 async function toPromise<A>(effect: Effect.Effect<A, CoreError>): Promise<A> {

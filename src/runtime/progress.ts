@@ -38,11 +38,6 @@ export class Progress {
     this.#onAdvance(durable)
   }
 
-  /** A lane that was ahead is copied again: what it had no longer counts. What is durable does not move back. */
-  rewind(lane: number, position: SourcePosition | null): void {
-    this.#lanes[lane] = position
-  }
-
   #earliest(): SourcePosition | null {
     return this.#lanes.reduce(earlier, this.#lanes[0] ?? null)
   }

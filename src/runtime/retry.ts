@@ -4,6 +4,7 @@ import { aborted } from './lift.ts'
 import { type Backoff, directiveFor, type Site } from './policy.ts'
 
 export interface RetryHooks {
+  /** Milliseconds, for durations: of a clock that nobody can set. */
   now(): number
   /** Called before the wait. */
   onFailure(error: CoreError, delayMs: number): void

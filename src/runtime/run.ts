@@ -1,3 +1,4 @@
+import type { Clock } from 'effect/Clock'
 import type { ConnectorContext, Logger } from '../core/context.ts'
 import { toCoreError } from '../core/error.ts'
 import type { SourcePosition } from '../core/position.ts'
@@ -57,7 +58,10 @@ export class Run {
   readonly definition: PipelineDefinition
   readonly limits: PipelineLimits
   readonly log: Logger
+  /** The time of day; somebody may set it back or ahead at any moment. */
   readonly now: () => number
+  /** Milliseconds since some moment, for durations: nobody can set it. */
+  readonly steady: () => number
   readonly random: () => number
   readonly stopWhenCaughtUp: boolean
   readonly stop = new StopRequest()
@@ -72,11 +76,12 @@ export class Run {
   #connected = false
   readonly #onStatus: ((status: PipelineStatus) => void) | null
 
-  constructor(definition: PipelineDefinition, options: RunOptions, now: () => number) {
+  constructor(definition: PipelineDefinition, options: RunOptions, clock: Clock) {
     this.definition = definition
     this.limits = { ...defaultLimits, ...definition.limits }
     this.log = options.log
-    this.now = options.now ?? now
+    this.now = options.now ?? (() => clock.currentTimeMillisUnsafe())
+    this.steady = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
     this.random = options.random ?? Math.random
     this.stopWhenCaughtUp = options.stopWhenCaughtUp ?? false
     this.#onStatus = options.onStatus ?? null

@@ -4,7 +4,7 @@ import type { Logger } from '../core/context.ts'
 import type { CoreError } from '../core/error.ts'
 import { comparePositions, type SourcePosition } from '../core/position.ts'
 import type { CheckpointStore, Lease } from './checkpoint/store.ts'
-import { call } from './lift.ts'
+import { call, pass } from './lift.ts'
 import type { Backoff } from './policy.ts'
 import type { Progress } from './progress.ts'
 import { retried } from './retry.ts'
@@ -20,6 +20,7 @@ export interface SaverOptions {
   readonly intervalMs: number
   readonly backoff: Backoff
   readonly log: Logger
+  /** Milliseconds, for durations: of a clock that nobody can set. */
   now(): number
   onSaved(position: SourcePosition): void
 }
@@ -72,9 +73,28 @@ export class Saver {
       backoff.reset()
       const position = this.#saved
       if (position === null || position === this.#told) return
+      yield* pass('checkpoint-saved')
       yield* call(() => source.checkpoint(position))
       this.#told = position
     })
+  }
+
+  /** A sink gets again what comes after `position`: what is stored must not say that it has more. */
+  rewind(position: SourcePosition): Effect.Effect<void, CoreError> {
+    const { store, lease, source, sinks, backoff, log, now } = this.#options
+    if (this.#saved === null || comparePositions(this.#saved, position) <= 0) return Effect.void
+    const save = call(() => store.save(lease, { position, source: source.type, sinks }))
+    return Effect.map(
+      retried(() => save, 'call', backoff, {
+        now,
+        onFailure: (error, delayMs) =>
+          log.warn(`the checkpoint could not be set back: ${error.message}`, { code: error.code, delayMs }),
+      }),
+      () => {
+        this.#saved = position
+        this.#told = position
+      },
+    )
   }
 
   /** Stores the newest durable position, which may have moved since the last try. */
@@ -84,13 +104,11 @@ export class Saver {
       const position = progress.durable
       if (position === null) return Effect.void
       if (this.#saved !== null && comparePositions(position, this.#saved) <= 0) return Effect.void
-      return Effect.map(
-        call(() => store.save(lease, { position, source: source.type, sinks })),
-        () => {
-          this.#saved = position
-          onSaved(position)
-        },
-      )
+      const save = call(() => store.save(lease, { position, source: source.type, sinks }))
+      return Effect.map(Effect.andThen(pass('checkpoint-due'), save), () => {
+        this.#saved = position
+        onSaved(position)
+      })
     })
   }
 }

@@ -29,6 +29,8 @@ export interface Line {
   readonly level: keyof Logger
   readonly message: string
   readonly code: unknown
+  readonly table: unknown
+  readonly change: unknown
 }
 
 /** Keeps the lines, so that a failing test can print them. */
@@ -37,7 +39,13 @@ export function recordingLog(): Logger & { readonly lines: Line[] } {
   const at =
     (level: keyof Logger): Logger['info'] =>
     (message, fields) =>
-      lines.push({ level, message, code: fields?.['code'] })
+      lines.push({
+        level,
+        message,
+        code: fields?.['code'],
+        table: fields?.['table'],
+        change: fields?.['change'],
+      })
   return { lines, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
 }
 

@@ -116,7 +116,7 @@ const open = (
       log: recordingLog(),
       now: now ?? (() => clock.currentTimeMillisUnsafe()),
       onDurable: (position) => durable.push(position.resume),
-      onRewind: () => {},
+      rewind: () => Effect.die('nothing is skipped'),
     })
     const fiber = yield* Effect.forkChild(lane.run())
     return { lane, fiber, durable }

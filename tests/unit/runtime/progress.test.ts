@@ -25,16 +25,4 @@ describe('progress', () => {
     expect(new Progress([at(3), at(2)], () => {}).durable).toEqual(at(2))
     expect(new Progress([at(3), null], () => {}).durable).toBeNull()
   })
-
-  it('waits for a lane that is copied again, without taking back what was durable', () => {
-    const told: unknown[] = []
-    const progress = new Progress([at(1), at(9)], (position) => told.push(position.resume))
-    progress.advance(0, at(3))
-    progress.rewind(1, at(1))
-    progress.advance(0, at(5))
-    expect(told).toEqual([3])
-    expect(progress.durable).toEqual(at(3))
-    progress.advance(1, at(4))
-    expect(told).toEqual([3, 4])
-  })
 })
