@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { seeded } from '../support/random.ts'
-import { memoryFaults, type Segment } from '../support/soak/memory.ts'
+import { memoryFaults, type Sample } from '../support/soak/memory.ts'
 import { soakOptions } from '../support/soak/options.ts'
 import { reportLines } from '../support/soak/report.ts'
 import { soak } from '../support/soak/soak.ts'
@@ -20,28 +20,41 @@ it(
 )
 
 describe('the memory of a process', () => {
-  const segment = (...mb: readonly number[]): Segment => ({
-    pid: 1,
-    samples: mb.map((one) => ({ mb: one, steady: true })),
-  })
-  const minute = (at: (second: number) => number): Segment =>
-    segment(...Array.from({ length: 60 }, (_, second) => Math.round(at(second))))
+  const minute = (liveMb: (second: number) => number, rssMb: (second: number) => number = () => 200) => {
+    const seconds = Array.from({ length: 60 }, (_, second) => second)
+    const round = (at: (second: number) => number) => (second: number) => Math.round(at(second))
+    return seconds.map((second): Sample => ({
+      liveMb: round(liveMb)(second),
+      rssMb: round(rssMb)(second),
+      steady: true,
+    }))
+  }
+  const faults = (samples: readonly Sample[]) => memoryFaults([{ pid: 1, samples }], 16)
 
   it('may grow to a plateau, and may swing', () => {
-    expect(memoryFaults([minute((second) => Math.min(200, 120 + 8 * second))], 16)).toEqual([])
-    expect(memoryFaults([minute((second) => 160 + 60 * Math.sin(second))], 16)).toEqual([])
+    expect(faults(minute((second) => Math.min(60, 20 + 4 * second)))).toEqual([])
+    expect(faults(minute((second) => 50 + 30 * Math.sin(second)))).toEqual([])
   })
 
   it('must not grow on and on', () => {
-    expect(memoryFaults([minute((second) => 60 + 4 * second)], 16)).toEqual([
-      'process 1 grows: 180 MB in the second third, 260 MB in the last',
+    expect(faults(minute((second) => (second < 40 ? 20 : 70)))).toEqual([
+      'process 1: live memory grows: 20 MB in the second third, 70 MB in the last',
     ])
+    expect(
+      faults(
+        minute(
+          () => 30,
+          (second) => 60 + 4 * second,
+        ),
+      ),
+    ).toEqual(['process 1: resident memory grows: 180 MB in the second third, 260 MB in the last'])
   })
 
   it('must stay within the budget at every moment, also under a fault', () => {
-    const { pid, samples } = segment(150, 150)
-    const found = memoryFaults([{ pid, samples: [...samples, { mb: 400, steady: false }] }], 16)
-    expect(found).toEqual(['process 1 took 400 MB; the budget is 384 MB'])
+    expect(faults([{ liveMb: 150, rssMb: 500, steady: false }])).toEqual([
+      'process 1: live memory of 150 MB, the budget is 112 MB',
+      'process 1: resident memory of 500 MB, the budget is 384 MB',
+    ])
   })
 })
 

@@ -1,51 +1,73 @@
 /** What the memory of our process does over time. */
 
-/** Resident memory of one process, from its start to its end. */
+/** Memory of one process, from its start to its end. */
 export interface Segment {
   readonly pid: number
-  /** In the order of time, one a second, in MB; `steady` when no fault was under way or just over. */
-  readonly samples: { readonly mb: number; readonly steady: boolean }[]
+  readonly samples: readonly Sample[]
 }
 
-/**
- * A process of Node with this pipeline takes that much before it has anything to hold: code, the driver's and V8's own
- * buffers, garbage that V8 has no reason to collect yet, and what the allocator keeps for itself. What is alive after a
- * collection was 28 MB throughout a hundred reconnections; resident memory went up to 363 MB within ten minutes of
- * faults, with 16 MB configured.
- */
-const BASE_MB = 320
+/** One a second, in MB. */
+export interface Sample {
+  /** Resident: what the operating system gives the process. */
+  readonly rssMb: number
+  /** What it really holds. */
+  readonly liveMb: number
+  /** No fault was under way. */
+  readonly steady: boolean
+}
+
+/** Code, schemas, drivers, and what V8 keeps for itself. */
+const LIVE_BASE_MB = 48
+/** The same, with Node itself, garbage that V8 has no reason to collect yet, and holes in what malloc has. */
+const RESIDENT_BASE_MB = 320
 
 /** Fewer say nothing about a trend. */
 const SAMPLES_FOR_TREND = 30
 
-/** The most that the process may take with so many configured bytes, which are used twice: as read, and as encoded. */
-export function budgetMb(configuredMb: number): number {
-  return BASE_MB + 4 * configuredMb
+/** Every configured byte may be there twice, as read and as encoded, and buffers may be twice as large as their content. */
+const COPIES = 4
+
+export interface Budget {
+  readonly liveMb: number
+  readonly rssMb: number
+}
+
+/** The most that the process may take when the config allows it to hold so much. */
+export function budgetOf(configuredMb: number): Budget {
+  const held = COPIES * configuredMb
+  return { liveMb: LIVE_BASE_MB + held, rssMb: RESIDENT_BASE_MB + held }
 }
 
 /**
- * What is wrong with the memory: a sample above the budget, or a process whose memory still grows in the last third of
- * its life. A third that V8 filled with garbage passes, a leak does not.
+ * What is wrong with the memory: more than the budget at any moment, or growth in the last third of a process's life.
+ * What is alive has to be flat; what is resident may have some more holes.
  */
 export function memoryFaults(segments: readonly Segment[], configuredMb: number): readonly string[] {
-  const budget = budgetMb(configuredMb)
-  return segments.flatMap(({ pid, samples }) => {
-    const most = Math.max(0, ...samples.map(({ mb }) => mb))
-    const found = most > budget ? [`process ${pid} took ${most} MB; the budget is ${budget} MB`] : []
-    const trend = trendOf(samples.filter(({ steady }) => steady).map(({ mb }) => mb))
-    if (trend !== null && trend.last > trend.middle * 1.25 + 24)
-      found.push(`process ${pid} grows: ${trend.middle} MB in the second third, ${trend.last} MB in the last`)
-    return found
-  })
+  const budget = budgetOf(configuredMb)
+  return segments.flatMap(({ pid, samples }) =>
+    (['liveMb', 'rssMb'] as const).flatMap((kind) => {
+      const what = `process ${pid}: ${kind === 'liveMb' ? 'live' : 'resident'} memory`
+      const most = Math.max(0, ...samples.map((sample) => sample[kind]))
+      const found = most > budget[kind] ? [`${what} of ${most} MB, the budget is ${budget[kind]} MB`] : []
+      const trend = trendOf(samples, kind)
+      if (trend !== null && trend.last > trend.middle * 1.25 + 24)
+        found.push(`${what} grows: ${trend.middle} MB in the second third, ${trend.last} MB in the last`)
+      return found
+    }),
+  )
 }
 
-/** Medians of the second and of the last third, in MB; null when there are too few samples to tell. */
-export function trendOf(
-  samples: readonly number[],
-): { readonly middle: number; readonly last: number } | null {
-  if (samples.length < SAMPLES_FOR_TREND) return null
-  const third = Math.floor(samples.length / 3)
-  return { middle: median(samples.slice(third, 2 * third)), last: median(samples.slice(2 * third)) }
+export interface Trend {
+  readonly middle: number
+  readonly last: number
+}
+
+/** Medians of the second and of the last third of the steady samples; null when there are too few to tell. */
+export function trendOf(samples: readonly Sample[], kind: 'liveMb' | 'rssMb'): Trend | null {
+  const steady = samples.filter((sample) => sample.steady).map((sample) => sample[kind])
+  if (steady.length < SAMPLES_FOR_TREND) return null
+  const third = Math.floor(steady.length / 3)
+  return { middle: median(steady.slice(third, 2 * third)), last: median(steady.slice(2 * third)) }
 }
 
 export function median(numbers: readonly number[]): number {

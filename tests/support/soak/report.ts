@@ -1,4 +1,4 @@
-import { median, type Segment, trendOf } from './memory.ts'
+import { median, type Sample, type Segment, trendOf } from './memory.ts'
 
 export interface FaultRecord {
   readonly kind: string
@@ -33,10 +33,12 @@ export function reportJson(report: SoakReport): string {
     ...rest,
     faults: byKind(faults),
     recoveryMs: figures(faults.map(({ recoveryMs }) => recoveryMs)),
-    memoryMb: memory.map(({ pid, samples }) => {
-      const steady = samples.filter((sample) => sample.steady).map(({ mb }) => mb)
-      return { pid, seconds: samples.length, ...figures(samples.map(({ mb }) => mb)), trend: trendOf(steady) }
-    }),
+    memory: memory.map(({ pid, samples }) => ({
+      pid,
+      seconds: samples.length,
+      liveMb: { ...figures(samples.map(({ liveMb }) => liveMb)), trend: trendOf(samples, 'liveMb') },
+      rssMb: { ...figures(samples.map(({ rssMb }) => rssMb)), trend: trendOf(samples, 'rssMb') },
+    })),
   })
 }
 
@@ -56,13 +58,18 @@ export function reportLines(report: SoakReport): readonly string[] {
     ),
     `WAL kept by the slot: ${(retainedBytes / 1e6).toFixed(1)} MB at most, after a recovery`,
     'memory of the pipeline:',
-    ...memory.map(({ samples }) => {
-      const all = figures(samples.map(({ mb }) => mb))
-      const trend = trendOf(samples.filter((sample) => sample.steady).map(({ mb }) => mb))
-      const thirds = trend === null ? '' : `; steady, by thirds: ${trend.middle} MB, then ${trend.last} MB`
-      return `  process of ${samples.length} s: ${all.median} MB (median), ${all.max} MB (most)${thirds}`
-    }),
+    ...memory.map(
+      ({ samples }) =>
+        `  process of ${samples.length} s: ${memoryText(samples, 'liveMb')} live, ${memoryText(samples, 'rssMb')} resident`,
+    ),
   ]
+}
+
+function memoryText(samples: readonly Sample[], kind: 'liveMb' | 'rssMb'): string {
+  const { median: usual, max } = figures(samples.map((sample) => sample[kind]))
+  const trend = trendOf(samples, kind)
+  const thirds = trend === null ? '' : ` (steady: ${trend.middle}, then ${trend.last})`
+  return `${usual} MB, at most ${max} MB${thirds}`
 }
 
 interface Figures {

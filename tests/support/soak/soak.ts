@@ -4,7 +4,7 @@ import { Random } from '../../../src/testkit/random.ts'
 import { startCli } from '../cli.ts'
 import { createLoadTables, RandomLoad } from '../random-load.ts'
 import { type Fault, FAULTS } from './faults.ts'
-import { memoryFaults, type Segment } from './memory.ts'
+import { memoryFaults, type Sample, type Segment } from './memory.ts'
 import type { FaultRecord, SoakReport } from './report.ts'
 import { configuredMb, Stage } from './stage.ts'
 
@@ -21,6 +21,8 @@ const LOAD = { schemaChanges: 0.002, truncates: 0.001, large: 0.01, pauseMs: 40,
 
 /** After a fault the pipeline has to work again within this time: the longest backoff is 30 s. */
 const recoveryDeadlineMs = 90_000
+/** What has arrived is saved every 200 ms, and then the source is told. */
+const confirmDeadlineMs = 10_000
 /** What the slot may keep on the server once the pipeline has recovered: a segment of WAL and the load meanwhile. */
 const retentionLimitBytes = 128 * 1024 * 1024
 /** Between a recovery and the next fault. */
@@ -106,9 +108,11 @@ async function suffer(
   try {
     await fault.run(stage, random, (what) => tell(`    ${what}`))
     const overMs = performance.now()
-    await stage.arrived(await stage.mark(), recoveryDeadlineMs)
+    const mark = await stage.mark()
+    await stage.arrived(mark, recoveryDeadlineMs)
     const recoveryMs = Math.round(performance.now() - overMs)
     tell(`    recovered in ${(recoveryMs / 1000).toFixed(1)} s`)
+    await stage.confirmed(mark, confirmDeadlineMs)
     watch.steady = true
     return recoveryMs
   } catch (error) {
@@ -118,14 +122,18 @@ async function suffer(
 
 /** Takes a sample of the process's memory every second. */
 class Watch {
-  readonly segments: Segment[] = []
   steady = true
   readonly #stage: Stage
   readonly #timer: NodeJS.Timeout
+  readonly #samples = new Map<number, Sample[]>()
 
   constructor(stage: Stage) {
     this.#stage = stage
     this.#timer = setInterval(() => this.#sample(), 1000)
+  }
+
+  get segments(): readonly Segment[] {
+    return [...this.#samples].map(([pid, samples]) => ({ pid, samples }))
   }
 
   stop(): void {
@@ -133,11 +141,11 @@ class Watch {
   }
 
   #sample(): void {
-    const mb = this.#stage.residentMb()
-    if (mb === null || mb === 0) return
-    const { pid } = this.#stage
-    if (this.segments.at(-1)?.pid !== pid) this.segments.push({ pid, samples: [] })
-    this.segments.at(-1)!.samples.push({ mb, steady: this.steady })
+    const { memory, pid } = this.#stage
+    if (memory === null) return
+    const { rssMb, liveMb } = memory
+    const samples = this.#samples.get(pid) ?? []
+    this.#samples.set(pid, [...samples, { rssMb, liveMb, steady: this.steady }])
   }
 }
 

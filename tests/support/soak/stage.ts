@@ -1,7 +1,6 @@
-import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type ClickHouseClient, ClickHouseLogLevel, createClient } from '@clickhouse/client'
 import pg from 'pg'
@@ -10,6 +9,7 @@ import { type PostgresServer, startPostgres } from '../../../src/cli/demo/server
 import { TcpProxy } from '../../../src/testkit/tcp-proxy.ts'
 import { type CliRun, startCli } from '../cli.ts'
 import { differences } from '../equality.ts'
+import type { MemoryLine } from './memory-probe.ts'
 
 /** What the config of the pipeline allows it to hold, in MB: the buffer, and twice what the sink collects. */
 export const configuredMb = 8 + 2 * 4
@@ -18,6 +18,14 @@ export const configuredMb = 8 + 2 * 4
 export const walSenderTimeoutMs = 3000
 
 const name = 'soak'
+const memoryProbe = resolve(import.meta.dirname, 'memory-probe.ts')
+
+/** A row of the source that says how far the pipeline is. */
+export interface Mark {
+  readonly id: number
+  /** The log holds it before this place. */
+  readonly lsn: string
+}
 
 /** Two servers of our own, a proxy in front of each, and the pipeline between them as a process of its own. */
 export class Stage implements AsyncDisposable {
@@ -83,8 +91,7 @@ buffer: 8MiB
   }
 
   start(): void {
-    const run = startCli(['run', this.config, '--json'])
-    this.#run = run
+    this.#run = startCli(['run', this.config, '--json'], { NODE_OPTIONS: `--import=${memoryProbe}` })
     this.#mayEnd = false
   }
 
@@ -99,9 +106,21 @@ buffer: 8MiB
 
   /** Changes that the running process has read from the log. */
   get changes(): number {
-    const lines = this.#run!.stdout().trimEnd().split('\n')
-    const status = lines.findLast((line) => line.startsWith('{') && line.endsWith('}'))
-    return status === undefined ? 0 : Number((JSON.parse(status) as { changes?: number }).changes ?? 0)
+    return Number(this.#lastLine<{ changes?: number }>('status')?.changes ?? 0)
+  }
+
+  /** Memory of the running process; null when it has not said it yet. */
+  get memory(): MemoryLine | null {
+    return this.#lastLine<MemoryLine>('memory')
+  }
+
+  /** The last line of an event on the standard output of the process. */
+  #lastLine<Line>(event: string): Line | null {
+    const output = this.#run!.stdout()
+    const end = output.lastIndexOf('\n')
+    const start = output.lastIndexOf(`{"event":"${event}"`, end)
+    if (start < 0) return null
+    return JSON.parse(output.slice(start, output.indexOf('\n', start))) as Line
   }
 
   /** Waits for a condition; fails at once when the process ends by itself. Servers may be away meanwhile. */
@@ -131,22 +150,35 @@ buffer: 8MiB
   }
 
   /** Writes a row at the source. */
-  async mark(): Promise<number> {
+  async mark(): Promise<Mark> {
     const id = ++this.#marks
     await this.sql(`INSERT INTO marks VALUES (${id})`)
-    return id
+    const [row] = await this.sql<{ lsn: string }>('SELECT pg_current_wal_insert_lsn()::text AS lsn')
+    return { id, lsn: row!.lsn }
   }
 
   /** Waits until the row has arrived: everything committed before it is on its way, and the pipeline works. */
-  async arrived(mark: number, deadlineMs: number): Promise<void> {
+  async arrived({ id }: Mark, deadlineMs: number): Promise<void> {
+    const query = `SELECT count() AS n FROM marks__current WHERE id = ${id}`
     await this.until(
-      `mark ${mark} arrives`,
+      `mark ${id} arrives`,
       async () => {
-        const result = await this.target.query({
-          query: `SELECT count() AS n FROM marks__current WHERE id = ${mark}`,
-          format: 'JSONEachRow',
-        })
+        const result = await this.target.query({ query, format: 'JSONEachRow' })
         return Number((await result.json<{ n: string }>())[0]!.n) === 1
+      },
+      deadlineMs,
+    )
+  }
+
+  /** Waits until the source was told that it may forget the log up to the row. */
+  async confirmed({ id, lsn }: Mark, deadlineMs: number): Promise<void> {
+    await this.until(
+      `the slot is confirmed up to mark ${id}`,
+      async () => {
+        const found = await this.sql(
+          `SELECT 1 FROM pg_replication_slots WHERE slot_name = 'sluice_${name}' AND confirmed_flush_lsn >= '${lsn}'`,
+        )
+        return found.length === 1
       },
       deadlineMs,
     )
@@ -191,16 +223,6 @@ buffer: 8MiB
       return (await client.query<Row>(text)).rows
     } finally {
       await client.end().catch(() => {})
-    }
-  }
-
-  /** Resident memory of the process in MB; null when it is gone. */
-  residentMb(): number | null {
-    try {
-      const text = execFileSync('ps', ['-o', 'rss=', '-p', String(this.pid)], { encoding: 'utf8' })
-      return Math.round(Number(text.trim()) / 1024)
-    } catch {
-      return null
     }
   }
 
