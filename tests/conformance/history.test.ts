@@ -52,7 +52,7 @@ describe('random histories', () => {
           await client.query(`DROP SCHEMA ${schema} CASCADE`)
           return found
         },
-        { runs: runs('MODEL', 60) },
+        { runs: runs('MODEL', 80) },
       )
       expect(tried).toBeGreaterThan(0)
     } finally {
@@ -62,7 +62,7 @@ describe('random histories', () => {
 
   it('end with every sink equal to the model, from memory to memory', async () => {
     const played = playedOn(async () => new MemoryBench())
-    const search = { runs: runs('MEMORY', 250) }
+    const search = { runs: runs('MEMORY', 400) }
     const tried = await holdsForAll('memory', histories(memorySinkCount, memoryKnows), played, search)
     expect(tried).toBeGreaterThan(0)
   }, 600_000)
@@ -76,14 +76,14 @@ describe('random histories', () => {
     // The memory sink cannot change the key of a table.
     const known = histories(memorySinkCount, ({ does }) => does !== 'change key')
     const played = playedOn(() => PostgresBench.open(targets))
-    const tried = await holdsForAll('Postgres to memory', known, played, { runs: runs('POSTGRES', 6) })
+    const tried = await holdsForAll('Postgres to memory', known, played, { runs: runs('POSTGRES', 8) })
     expect(tried).toBeGreaterThan(0)
   }, 600_000)
 
   it('end with the sink equal to the model and to the source, from Postgres to ClickHouse', async () => {
     const everything = histories(1, () => true)
     const played = playedOn(() => PostgresBench.open(clickHouseTargets))
-    const search = { runs: runs('CLICKHOUSE', 6) }
+    const search = { runs: runs('CLICKHOUSE', 8) }
     const tried = await holdsForAll('Postgres to ClickHouse', everything, played, search)
     expect(tried).toBeGreaterThan(0)
   }, 600_000)

@@ -32,7 +32,8 @@ export async function counterexample(
   const fixed = search.seed ?? process.env['SLUICE_SEED']
   const seed = Number(fixed ?? Math.floor(Math.random() * 2 ** 31))
   const path = search.seed === undefined ? process.env['SLUICE_PATH'] : undefined
-  console.log(`${what}: ${search.runs} histories, seed ${seed} (repeat with SLUICE_SEED=${seed})`)
+  const repeat = search.seed === undefined ? ` (repeat with SLUICE_SEED=${seed})` : ''
+  console.log(`${what}: ${search.runs} histories, seed ${seed}${repeat}`)
   let shrinkUntilMs = Infinity
   const property = fc.asyncProperty(arbitrary, async (history) => {
     // What is left to try counts as right: fast-check keeps the smallest that it has seen fail.
