@@ -48,7 +48,14 @@ class JsonlSink extends Sink {
       supportsUpsert: true,
       supportsDelete: true,
       supportsPartialRows: true,
-      schemaChanges: ['add-column', 'drop-column', 'rename-column', 'alter-column', 'change-key'],
+      schemaChanges: [
+        'drop-table',
+        'add-column',
+        'drop-column',
+        'rename-column',
+        'alter-column',
+        'change-key',
+      ],
       keepsNewestVersion: false,
       flushIntervalMs: this.#config.flushInterval,
     }

@@ -1,12 +1,9 @@
-import type { ConnectorContext } from '../core/context.ts'
 import { PreconditionError, type Problem } from '../core/error.ts'
-import { selectTables } from '../core/selection.ts'
 import { type TableSchema, tableName } from '../core/table.ts'
 import { buildPipeline } from '../runtime/config/build.ts'
 import { loadConfig } from '../runtime/config/load.ts'
 import { createLogger } from '../runtime/config/log.ts'
-import type { PipelineDefinition } from '../runtime/definition.ts'
-import { checkPipeline } from '../runtime/pipeline.ts'
+import { inspectPipeline } from '../runtime/pipeline.ts'
 import { exitCodeOf, exitCodes } from '../runtime/policy.ts'
 import { columns } from './help.ts'
 import { reportProblems } from './report.ts'
@@ -21,30 +18,15 @@ export async function check(
   const log = createLogger(config.log, (line) => terminal.note(line))
   const definition = await buildPipeline(config)
   try {
-    const problems = await checkPipeline(definition, { log })
+    const { problems, tables } = await inspectPipeline(definition, { log })
     const isReady = problems.every((problem) => problem.severity === 'warning')
-    const tables = isReady
-      ? await discover(definition, { pipeline: config.name, log, now: Date.now, run: 0 })
-      : []
+    const listed = isReady ? (tables ?? []) : []
     if (args.json)
-      terminal.print(JSON.stringify({ ok: isReady, problems, tables: tables.map(describeTable) }))
-    else printCheck(terminal, problems, tables)
+      terminal.print(JSON.stringify({ ok: isReady, problems, tables: listed.map(describeTable) }))
+    else printCheck(terminal, problems, listed)
     return isReady ? exitCodes.ok : exitCodeOf(new PreconditionError(problems))
   } finally {
     await definition.store.close()
-  }
-}
-
-async function discover(
-  definition: PipelineDefinition,
-  context: ConnectorContext,
-): Promise<readonly TableSchema[]> {
-  const source = definition.source.create()
-  try {
-    await source.connect({ ...context, tables: selectTables(definition.tables) })
-    return await source.discover()
-  } finally {
-    await source.disconnect()
   }
 }
 

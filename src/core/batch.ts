@@ -80,9 +80,9 @@ export class RecordBatch implements Iterable<CdcRecord> {
     return new RecordBatch(change.origin, [change.table], null, [], change, position)
   }
 
-  /** Announces a table, or says that all of its rows that precede are gone. */
+  /** Announces a table, or says that it is gone, or all of its rows that precede. */
   static ofTable(
-    kind: 'create-table' | 'truncate',
+    kind: 'create-table' | 'drop-table' | 'truncate',
     table: TableSchema,
     origin: Origin,
     position: SourcePosition | null = null,

@@ -9,6 +9,11 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 export interface SourcePosition {
   readonly order: string
   readonly resume: Json
+  /**
+   * What is up to here is no state that the source ever had: a copy goes on, or the log has still to reach the place
+   * that a copy was taken at. Left out otherwise. A sink that shows only whole states waits for a position without it.
+   */
+  readonly partial?: true | undefined
 }
 
 /** Negative when `a` is earlier in the log than `b`, zero when equal. */

@@ -34,7 +34,7 @@ export interface SchemaChange {
   readonly _tag: 'SchemaChange'
   /** The schema before the change; null when the table is announced. */
   readonly before: TableSchema | null
-  /** The schema after the change. */
+  /** The schema after the change; that of a dropped table is the one that it had. */
   readonly table: TableSchema
   readonly change: SchemaOperation
   readonly origin: Origin

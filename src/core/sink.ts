@@ -27,7 +27,10 @@ export interface SinkCapabilities {
   readonly supportsDelete: boolean
   /** Honours unchanged cells: keeps the stored value. */
   readonly supportsPartialRows: boolean
-  /** Schema changes that `alterTable` applies, besides `create-table` and `truncate`, which every sink must. */
+  /**
+   * Schema changes that `alterTable` applies, besides `create-table` and `truncate`, which every sink must. A sink
+   * without `drop-table` is not told of it and keeps such a table as it is.
+   */
   readonly schemaChanges: readonly SchemaOperationKind[]
   /**
    * A row never replaces one of a higher version, in whichever order they arrive; so rows may also be written beside a
@@ -72,6 +75,12 @@ export abstract class Sink {
    */
   abstract validate(context: SinkContext): Promise<readonly Problem[]>
   abstract connect(context: SinkContext): Promise<SinkResume>
+  /**
+   * Every reason why these tables, as the source has them now, cannot be kept: names, keys, types. Changes nothing. Called
+   * at each start when `validate` has found no error, on an instance that is never connected; `disconnect` follows. What
+   * a sink without it cannot keep stops the pipeline when the table is announced.
+   */
+  checkTables?(tables: readonly TableSchema[], context: SinkContext): Promise<readonly Problem[]>
   /** Makes the table or brings an existing one of ours up to this schema. Idempotent. */
   abstract createTable(schema: TableSchema): Promise<void>
   /** Applies a schema change, truncate included. Called after a flush; idempotent, as it is repeated at replay. */

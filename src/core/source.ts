@@ -54,7 +54,7 @@ export interface SourceCapabilities {
   readonly unchangedCells: boolean
   readonly updates: boolean
   readonly deletes: boolean
-  /** Schema changes that the stream reports, besides `create-table`; `truncate` counts as one. */
+  /** Schema changes that the stream reports, besides `create-table`; `drop-table` and `truncate` count as such. */
   readonly schemaChanges: readonly SchemaOperationKind[]
 }
 

@@ -35,6 +35,12 @@ export function tableName(table: Pick<TableSchema, 'namespace' | 'name'>): strin
 export type SchemaOperation =
   /** Announces a table before its first row, at every start and when it appears. Idempotent. */
   | { readonly kind: 'create-table' }
+  /**
+   * The table is gone, or followed no longer: dropped, renamed, or left out of what is selected; also while nothing ran,
+   * so it need not be announced before. After its last row. A later table of this name is announced, and emptied before
+   * its first row, as a sink may have kept what it had. `table` is the schema that was.
+   */
+  | { readonly kind: 'drop-table' }
   /** All rows that precede are gone: a TRUNCATE, or the beginning of a (repeated) first copy of the table. */
   | { readonly kind: 'truncate' }
   | { readonly kind: 'add-column'; readonly column: Column }
@@ -49,6 +55,7 @@ export type SchemaOperationKind = SchemaOperation['kind']
 
 /** Every schema change besides `create-table`, which all connectors know. */
 export const SCHEMA_CHANGES = [
+  'drop-table',
   'truncate',
   'add-column',
   'drop-column',

@@ -4,48 +4,112 @@ import type { ConnectorContext } from '../core/context.ts'
 import { type CoreError, PreconditionError, type Problem } from '../core/error.ts'
 import { selectTables } from '../core/selection.ts'
 import type { Sink, SinkCapabilities } from '../core/sink.ts'
-import type { Source, SourceCapabilities } from '../core/source.ts'
+import type { Source, SourceCapabilities, SourceContext } from '../core/source.ts'
+import type { TableSchema } from '../core/table.ts'
 import type { PipelineDefinition } from './definition.ts'
-import { call, release } from './lift.ts'
+import { acquire, call, release } from './lift.ts'
+
+export interface Checked {
+  readonly problems: readonly Problem[]
+  /** The selected tables as the source has them; null when they were not asked for, or there is an error before. */
+  readonly tables: readonly TableSchema[] | null
+}
 
 /**
- * Everything that stands in the way of a start, from source, sinks and their combination, at once (law L13). Uses
- * instances of its own and changes nothing. Fails when a side could not even be asked and nothing else is wrong.
+ * Everything that stands in the way of a start, from source, sinks and their combination, at once; and when nothing
+ * does, what the sinks say about the tables (law L13). Uses instances of its own and changes nothing. The source is
+ * connected when a sink wants to see the tables, or with `tables`. Fails when a side could not even be asked and nothing
+ * else is wrong.
  */
 export function check(
   definition: PipelineDefinition,
   context: ConnectorContext,
-): Effect.Effect<readonly Problem[], CoreError> {
+  options: { readonly tables: boolean } = { tables: false },
+): Effect.Effect<Checked, CoreError> {
   return Effect.gen(function* () {
     const source = definition.source.create()
-    const sinks = definition.sinks.map((sink) => ({ name: sink.name, sink: sink.create() }))
-    const answers = yield* Effect.all(
+    const sinks = sinksOf(definition)
+    const found = yield* collect(
       [
-        ask(source, () => source.validate({ ...context, tables: selectTables(definition.tables) })),
+        ask(source, () => source.validate(sourceContext(definition, context))),
         ...sinks.map(({ sink }) => ask(sink, () => sink.validate(context))),
       ],
-      { concurrency: 'unbounded' },
+      (answers) => [
+        ...composition(definition),
+        ...answers,
+        ...sinks.flatMap(({ name, sink }) => reconcile(source.capabilities(), name, sink.capabilities())),
+      ],
     )
-    const problems: Problem[] = [...composition(definition)]
+    const wanted = options.tables || sinks.some(({ sink }) => sink.checkTables !== undefined)
+    if (!wanted || found.some(isError)) return { problems: found, tables: null }
+    const tables = yield* discover(definition, context)
+    const problems = yield* collect(
+      sinksOf(definition).map(({ sink }) =>
+        ask(sink, async () => (await sink.checkTables?.(tables, context)) ?? []),
+      ),
+      (answers) => [...found, ...answers],
+    )
+    return { problems, tables }
+  })
+}
+
+/** The answers of all that were asked, and what is known otherwise. */
+function collect(
+  asked: readonly Effect.Effect<Result.Result<readonly Problem[], CoreError>>[],
+  complete: (answers: readonly Problem[]) => readonly Problem[],
+): Effect.Effect<readonly Problem[], CoreError> {
+  return Effect.gen(function* () {
+    const answers = yield* Effect.all(asked, { concurrency: 'unbounded' })
     const failures: CoreError[] = []
-    for (const answer of answers) {
-      if (Result.isSuccess(answer)) problems.push(...answer.success)
-      else failures.push(answer.failure)
-    }
-    for (const { name, sink } of sinks)
-      problems.push(...reconcile(source.capabilities(), name, sink.capabilities()))
-    const wrong = problems.some((problem) => problem.severity === 'error')
+    const problems = complete(
+      answers.flatMap((answer) => {
+        if (Result.isSuccess(answer)) return answer.success
+        failures.push(answer.failure)
+        return []
+      }),
+    )
     const [first] = failures
     if (first === undefined) return problems
+    const wrong = problems.some(isError)
     if (!wrong && (failures.length === 1 || failures.every((failure) => failure.retryable)))
       return yield* Effect.fail(first)
     return [...problems, ...failures.map(toProblem)]
   })
 }
 
+/** The tables, over a connection of its own. */
+function discover(
+  definition: PipelineDefinition,
+  context: ConnectorContext,
+): Effect.Effect<readonly TableSchema[], CoreError> {
+  return Effect.scoped(
+    Effect.gen(function* () {
+      const source = definition.source.create()
+      yield* acquire(
+        source,
+        (it) => it.connect(sourceContext(definition, context)),
+        () => {},
+      )
+      return yield* call(() => source.discover())
+    }),
+  )
+}
+
+function sinksOf(definition: PipelineDefinition): readonly { readonly name: string; readonly sink: Sink }[] {
+  return definition.sinks.map((sink) => ({ name: sink.name, sink: sink.create() }))
+}
+
+function sourceContext(definition: PipelineDefinition, context: ConnectorContext): SourceContext {
+  return { ...context, tables: selectTables(definition.tables) }
+}
+
+function isError({ severity }: Problem): boolean {
+  return severity === 'error'
+}
+
 /** Fails with the complete list when there is an error in it. */
 export function refuse(problems: readonly Problem[]): Effect.Effect<void, PreconditionError> {
-  const errors = problems.filter((problem) => problem.severity === 'error')
+  const errors = problems.filter(isError)
   return errors.length === 0 ? Effect.void : Effect.fail(new PreconditionError(errors))
 }
 
@@ -69,7 +133,8 @@ function reconcile(source: SourceCapabilities, name: string, sink: SinkCapabilit
     )
   }
   const missing = source.schemaChanges.filter(
-    (kind) => kind !== 'truncate' && !sink.schemaChanges.includes(kind),
+    // A table that a sink keeps does no harm.
+    (kind) => kind !== 'truncate' && kind !== 'drop-table' && !sink.schemaChanges.includes(kind),
   )
   if (missing.length > 0) {
     report(

@@ -121,6 +121,9 @@ export class Lane {
 
   /** Law L9: everything before the change is durable before it is made. */
   #change(batch: RecordBatch, change: SchemaChange): Effect.Effect<void, CoreError> {
+    // A sink that cannot drop a table keeps it as it is.
+    if (change.change.kind === 'drop-table' && !this.#capabilities.schemaChanges.includes('drop-table'))
+      return Effect.sync(() => this.#settle(batch.position))
     return Effect.gen({ self: this }, function* () {
       yield* this.#flush()
       yield* pass('schema-before')

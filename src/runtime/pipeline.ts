@@ -4,7 +4,7 @@ import * as Exit from 'effect/Exit'
 import type * as Scope from 'effect/Scope'
 import { type CoreError, LeaseLostError, type Problem, toCoreError } from '../core/error.ts'
 import { attempt } from './attempt.ts'
-import { check, refuse } from './check.ts'
+import { check, type Checked, refuse } from './check.ts'
 import { thisProcess } from './checkpoint/owner.ts'
 import { type Lease, leaseRenewMs } from './checkpoint/store.ts'
 import type { PipelineDefinition, PipelineResult, RunOptions } from './definition.ts'
@@ -25,7 +25,18 @@ export function checkPipeline(
   definition: PipelineDefinition,
   options: Pick<RunOptions, 'log' | 'now'>,
 ): Promise<readonly Problem[]> {
-  return toPromise(withRun(definition, options, (run) => check(definition, run.context(null))))
+  const checked = withRun(definition, options, (run) => check(definition, run.context(null)))
+  return toPromise(Effect.map(checked, ({ problems }) => problems))
+}
+
+/** The same, with the tables that would be replicated: null when there is an error. */
+export function inspectPipeline(
+  definition: PipelineDefinition,
+  options: Pick<RunOptions, 'log' | 'now'>,
+): Promise<Checked> {
+  return toPromise(
+    withRun(definition, options, (run) => check(definition, run.context(null), { tables: true })),
+  )
 }
 
 /** `runPipeline` as an effect: sleeps on Effect's clock, so that tests can hold time. */
@@ -76,7 +87,7 @@ function start(run: Run): Effect.Effect<'drained' | 'cut', CoreError, Scope.Scop
 function validate(run: Run): Effect.Effect<true, CoreError> {
   return Effect.gen(function* () {
     run.enter('starting')
-    const problems = yield* check(run.definition, run.context(null))
+    const { problems } = yield* check(run.definition, run.context(null))
     for (const problem of problems) {
       if (problem.severity === 'warning')
         run.log.warn(problem.message, { code: problem.code, fix: problem.fix })

@@ -20,7 +20,8 @@ export interface Unseen {
  *
  * Not certain: a part of a transaction whose commit is not in the batch; a schema change without a position; anything
  * of a copy, since chunks may come in another order than last time, and a truncate throws away what was skipped.
- * Announcements of tables end nothing; they wait, since the tables of a sink that is ahead may have changed since.
+ * Announcements of tables, and of their ends, end nothing; they wait, since the tables of a sink that is ahead may have
+ * changed since.
  */
 export class ReplayFilter {
   readonly #covered: string
@@ -47,7 +48,8 @@ export class ReplayFilter {
   /** What the sink does not have of the batch. */
   apply(batch: RecordBatch): Unseen {
     if (!this.#skipping) return { batches: [batch], repeatsFrom: null }
-    if (batch.schemaChange?.change.kind === 'create-table') {
+    const change = batch.schemaChange?.change.kind
+    if (change === 'create-table' || change === 'drop-table') {
       this.#announced.push(batch)
       return nothing
     }

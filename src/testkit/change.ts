@@ -32,6 +32,7 @@ export type KitChange =
       readonly columns: readonly KitColumn[]
       readonly key: readonly string[]
     }
+  | { readonly kind: 'drop-table'; readonly table: string }
   | { readonly kind: 'insert'; readonly table: string; readonly row: KitRow }
   /**
    * `key` names one row by its key columns; `set` leaves all other columns alone and may change the key. Nothing happens

@@ -81,7 +81,7 @@ function readRows(text: string, schema: TableSchema): readonly TextRow[] {
 }
 
 function change(rows: Map<string, Row>, operation: SchemaOperation): void {
-  if (operation.kind === 'truncate') rows.clear()
+  if (operation.kind === 'truncate' || operation.kind === 'drop-table') rows.clear()
   for (const [key, row] of rows) {
     const cells: Record<string, Json> = { ...row }
     if (operation.kind === 'add-column') cells[operation.column.name] = operation.column.addedDefault ?? null

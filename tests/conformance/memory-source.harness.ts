@@ -100,6 +100,8 @@ class MemoryBench implements SourceBench {
         return database.update(name, change.key, change.set)
       case 'delete':
         return database.delete(name, change.key)
+      case 'drop-table':
+        return database.dropTable(name)
       case 'truncate':
         return database.truncate(name)
       case 'add-column':

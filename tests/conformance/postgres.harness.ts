@@ -179,6 +179,8 @@ class PostgresBench implements SourceBench {
         ]
       case 'delete':
         return [`DELETE FROM ${table} WHERE ${assignments(change.key, ' AND ')}`]
+      case 'drop-table':
+        return [`DROP TABLE ${table}`]
       case 'truncate':
         return [`TRUNCATE ${table}`]
       case 'add-column': {

@@ -9,7 +9,7 @@ import {
   PoisonRecordError,
   SchemaError,
 } from '../../src/core/error.ts'
-import type { Column, TableSchema } from '../../src/core/table.ts'
+import { type Column, tableName, type TableSchema } from '../../src/core/table.ts'
 import type { ValueRow } from '../../src/core/value-batch.ts'
 import type { SinkHarness } from '../../src/testkit/index.ts'
 import type { RowChange } from '../../src/testkit/sink/story.ts'
@@ -134,6 +134,35 @@ export const breakages: Readonly<Record<string, readonly [Breakage, ...Breakage[
             change.change.kind === 'truncate' ? 'applied' : inner.alterTable(before, change),
         })),
       says: /is there and should not be/,
+    },
+  ],
+  'drop-table': [
+    {
+      flaw: 'cannot do what it declares',
+      subject: () =>
+        broken(memory(), (inner) => ({
+          alterTable: async (before, change) =>
+            change.change.kind === 'drop-table' ? 'unsupported' : inner.alterTable(before, change),
+        })),
+      says: /the change drop-table was not applied/,
+    },
+    {
+      flaw: 'knows only tables that were announced to it',
+      subject: () =>
+        broken(memory(), (inner) => {
+          const known = new Set<string>()
+          return {
+            createTable: async (schema) => {
+              known.add(tableName(schema))
+              await inner.createTable(schema)
+            },
+            alterTable: async (before, change) => {
+              if (!known.has(tableName(before))) throw new SchemaError('test/unknown', 'never heard of it')
+              return inner.alterTable(before, change)
+            },
+          }
+        }),
+      says: /never heard of it/,
     },
   ],
   'add-column': [

@@ -182,6 +182,31 @@ export const BREAKAGES: Readonly<Record<string, readonly Breakage[]>> = {
     ),
   ],
 
+  'partial-until-consistent': [
+    memory('says in the middle of its copy that it is whole', /although the copy goes on/, (inner, bench) =>
+      handingOver(inner, (batch) => {
+        if (!isChange(batch, 'truncate', 'snapshot')) return [batch]
+        const position = positionOf(MemoryDatabase.named(bench.pipeline).head)
+        return [batch, RecordBatch.ofHeartbeat({ _tag: 'Heartbeat', position, timeMs: 0 })]
+      }),
+    ),
+    inVain('never says that the copy is whole', /a position that is not partial/, (inner) =>
+      handingOver(inner, (batch) => [
+        repositioned(batch, ({ order, resume }) => ({ order, resume, partial: true })),
+      ]),
+    ),
+    postgres('never calls a position partial', /is not partial, (although|but)/, (inner) =>
+      handingOver(inner, (batch) => [repositioned(batch, ({ order, resume }) => ({ order, resume }))]),
+    ),
+    postgres('calls only positions of copies partial', /the tables never were so/, (inner) =>
+      handingOver(inner, (batch) => [
+        repositioned(batch, ({ order, resume, partial }) =>
+          order.endsWith('.00000000') ? { order, resume } : { order, resume, partial },
+        ),
+      ]),
+    ),
+  ],
+
   'resume-gives-the-rest': [
     memory('begins one transaction too late', /what follows .* differ/, (inner) => ({
       stream: (out, from) => inner.stream(out, from === null ? null : shifted(from, 1)),
@@ -438,6 +463,26 @@ export const BREAKAGES: Readonly<Record<string, readonly Breakage[]>> = {
   'change-key': [
     postgres('does not hand it over', /hands over the change-key/, (inner) =>
       handingOver(inner, (batch) => (isChange(batch, 'change-key') ? [] : [batch])),
+    ),
+  ],
+
+  'drop-table': [
+    inVain('keeps it for itself', /hands over the drop-table/, (inner) =>
+      handingOver(inner, (batch) => (isChange(batch, 'drop-table') ? [] : [batch])),
+    ),
+    memory('hands a row over after it', /comes before the table is announced/, (inner) => {
+      let last: RecordBatch | null = null
+      return handingOver(inner, (batch) => {
+        if (isChange(batch, 'drop-table') && last !== null) return [batch, last]
+        if (batch.rowCount > 0) last = batch
+        return [batch]
+      })
+    }),
+    memory('does not empty the next table of the name', /before the table is emptied/, (inner) =>
+      handingOver(inner, (batch) => (isChange(batch, 'truncate', 'stream') ? [] : [batch])),
+    ),
+    postgres('forgets what was dropped while it was down', /hands over that/, (inner) =>
+      handingOver(inner, (batch, from) => (from !== null && isChange(batch, 'drop-table') ? [] : [batch])),
     ),
   ],
 

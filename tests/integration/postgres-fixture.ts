@@ -108,6 +108,10 @@ export class Mirror {
         this.history.push(`${change.kind} ${name}`)
         this.schemaChanges.push(`${change.kind} ${name}`)
       }
+      if (change.kind === 'drop-table') {
+        this.tables.delete(name)
+        return
+      }
       if (before === null || known === undefined)
         throw new Error(`${change.kind} of ${name}, which was not announced`)
     }

@@ -261,6 +261,115 @@ describe('constraints', () => {
   })
 })
 
+describe('a table that goes away', () => {
+  /** A source over all tables of that beginning, with one that stays. */
+  async function tablesOf(name: string, ...tables: readonly string[]) {
+    for (const table of [...tables, 'stays'])
+      await postgres.sql(`CREATE TABLE ${name}_${table} (id int PRIMARY KEY, v text);
+        INSERT INTO ${name}_${table} VALUES (1, 'a')`)
+    const all = options(name, { tables: [`public.${name}_*`] })
+    return { all, ...(await copyAndStop(all)) }
+  }
+
+  it('is told after its last row when it is dropped, and not again', async () => {
+    const { all, mirror, position } = await tablesOf('dropped', 'goes')
+    await using run = await SourceRun.start(all, position, mirror)
+    await postgres.sql(`INSERT INTO dropped_stays VALUES (7, 'x')`)
+    await run.until('it streams', () => mirror.rows('public.dropped_stays').length === 2)
+    await postgres.sql(`INSERT INTO dropped_goes VALUES (2, 'b'); DROP TABLE dropped_goes`)
+    await run.until('it is told', () => mirror.schemaChanges.length > 0)
+    expect(mirror.history.slice(-4)).toEqual([
+      'begin',
+      'insert public.dropped_goes {"id":"2","v":"b"}',
+      'commit',
+      'drop-table public.dropped_goes',
+    ])
+    await postgres.sql(`INSERT INTO dropped_stays VALUES (2, 'b')`)
+    await run.settled()
+    const later = (await run.stop())!
+    await resume(all, later, mirror)
+    expect(mirror.schemaChanges).toEqual(['drop-table public.dropped_goes'])
+    expect([...mirror.tables.keys()]).toEqual(['public.dropped_stays'])
+  })
+
+  it('is told at the start when it was dropped meanwhile, as often as its position is used; no row of it comes', async () => {
+    const { all, mirror, position } = await tablesOf('meanwhile', 'goes')
+    await postgres.sql(`INSERT INTO meanwhile_goes VALUES (2, 'b'); DROP TABLE meanwhile_goes;
+      INSERT INTO meanwhile_stays VALUES (2, 'b')`)
+    for (let times = 0; times < 2; times++) {
+      mirror.schemaChanges.length = 0
+      await resume(all, position, mirror)
+      expect(mirror.schemaChanges).toEqual(['drop-table public.meanwhile_goes'])
+    }
+    expect(mirror.history.filter((entry) => entry.startsWith('insert public.meanwhile_goes'))).toEqual([])
+    expect([...mirror.tables.keys()]).toEqual(['public.meanwhile_stays'])
+    await expectEqual(mirror, 'meanwhile_stays')
+  })
+
+  it.each([
+    { name: 'moved', how: 'written to in the transaction that renames it', writes: true },
+    { name: 'shifted', how: 'when nobody writes to it', writes: false },
+  ])('is told when it has another name, under which it is copied: $how', async ({ name, writes }) => {
+    const { all, mirror, position } = await tablesOf(name, 'goes')
+    await using run = await SourceRun.start(all, position, mirror)
+    await run.settled()
+    await postgres.sql(`BEGIN; INSERT INTO ${name}_goes VALUES (2, 'b'); ALTER TABLE ${name}_goes RENAME TO ${name}_comes;
+      ${writes ? `INSERT INTO ${name}_comes VALUES (3, 'c');` : ''} COMMIT`)
+    await run.until('it is copied', () => mirror.rows(`public.${name}_comes`).length === (writes ? 3 : 2))
+    await run.until('the old name is gone', () => !mirror.tables.has(`public.${name}_goes`))
+    expect(mirror.schemaChanges).toEqual([`drop-table public.${name}_goes`])
+    await run.settled()
+    await expectEqual(mirror, `${name}_comes`)
+  })
+
+  it('is told when two have changed their names, and both are copied again', async () => {
+    const { all, mirror, position } = await tablesOf('swapped', 'one', 'two')
+    await using run = await SourceRun.start(all, position, mirror)
+    await run.settled()
+    await postgres.sql(`BEGIN; ALTER TABLE swapped_one RENAME TO swapped_aside; ALTER TABLE swapped_two RENAME TO swapped_one;
+      ALTER TABLE swapped_aside RENAME TO swapped_two; COMMIT;
+      UPDATE swapped_one SET v = 'was two'; UPDATE swapped_two SET v = 'was one'`)
+    for (const [table, v] of [
+      ['one', 'was two'],
+      ['two', 'was one'],
+    ] as const)
+      await run.until('the rows are there', () => mirror.rows(`public.swapped_${table}`).join().includes(v))
+    expect(mirror.schemaChanges.toSorted()).toEqual([
+      'drop-table public.swapped_one',
+      'drop-table public.swapped_two',
+    ])
+    await run.settled()
+    await expectEqual(mirror, 'swapped_one')
+    await expectEqual(mirror, 'swapped_two')
+  })
+
+  it('is told when it is selected no longer', async () => {
+    const { all, mirror, position } = await tablesOf('unwanted', 'goes')
+    const less = { ...all, tables: ['public.unwanted_*', '!public.unwanted_goes'] }
+    await using run = await SourceRun.start(less, position, mirror)
+    await run.until('it is told', () => mirror.schemaChanges.length > 0)
+    expect(mirror.schemaChanges).toEqual(['drop-table public.unwanted_goes'])
+  })
+
+  it('is told and copied when another comes under its name, in the stream and at a start', async () => {
+    const { all, mirror, position } = await tablesOf('again', 'running', 'down')
+    const makeAgain = (table: string): string =>
+      `DROP TABLE ${table}; CREATE TABLE ${table} (v text, id text PRIMARY KEY); INSERT INTO ${table} VALUES ('x', 'y');
+       ALTER PUBLICATION sluice_${all.pipeline} ADD TABLE ${table}; INSERT INTO ${table} VALUES ('x', 'z')`
+    const run = await SourceRun.start(all, position, mirror)
+    await run.settled()
+    await postgres.sql(makeAgain('again_running'))
+    await run.until('it is copied', () => mirror.rows('public.again_running').length === 2)
+    await run.settled()
+    const later = (await run.stop())!
+    await postgres.sql(makeAgain('again_down'))
+    await resume(all, later, mirror)
+    expect(mirror.schemaChanges).toEqual(['drop-table public.again_running', 'drop-table public.again_down'])
+    await expectEqual(mirror, 'again_running')
+    await expectEqual(mirror, 'again_down')
+  })
+})
+
 describe('changes under load (PG-9)', () => {
   it('gives an equal table after a dozen of them, with a writer at work and restarts in between', async () => {
     await postgres.sql(

@@ -54,7 +54,7 @@ export function heartbeat(number: number): RecordBatch {
 }
 
 export function schemaChange(
-  kind: 'create-table' | 'truncate' | 'change-key',
+  kind: 'create-table' | 'drop-table' | 'truncate' | 'change-key',
   origin: 'snapshot' | 'stream' = 'stream',
   position: SourcePosition | null = null,
 ): RecordBatch {

@@ -58,7 +58,9 @@ export class RandomLoad {
     this.#options = { ...usual, ...options }
   }
 
+  /** Begins, or begins again after a stop. */
   start(connections: number): void {
+    this.#stopped = false
     this.#workers = Array.from({ length: connections }, () => this.#work())
   }
 

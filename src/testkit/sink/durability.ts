@@ -87,7 +87,9 @@ const positionWithRows = sinkLaw(
   async (trial) => {
     const { random } = trial
     const story = told(trial, 40)
-    assert.equal((await trial.connect()).held, null, 'an empty target has a position')
+    const empty = await trial.connect()
+    assert.equal(empty.held, null, 'an empty target has a position')
+    await empty.end()
     for (let held = 0; held < story.length;) {
       const run = await trial.start(story.tablesAfter(held))
       assert.equal(stepOf(run.held), held, 'connect returned another position')

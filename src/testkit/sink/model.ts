@@ -107,6 +107,10 @@ export class Model {
       this.#add(schema)
       return
     }
+    if (change.kind === 'drop-table') {
+      this.#tables.delete(tableName(schema))
+      return
+    }
     const found = this.#table(schema)
     if (change.kind === 'add-column') {
       for (const cells of found.rows.values()) addDefault(cells as Map<string, string | null>, change.column)

@@ -5,7 +5,19 @@ import type { Column, SchemaOperationKind, TableSchema } from '../../core/table.
 import type { ValueRow } from '../../core/value-batch.ts'
 import { column, int, table, text } from './cells.ts'
 import { changes, keepsCells } from './rows.ts'
-import { changed, copied, insert, remove, rows, type Step, Story, truncated, update } from './story.ts'
+import {
+  changed,
+  copied,
+  created,
+  dropped,
+  insert,
+  remove,
+  rows,
+  type Step,
+  Story,
+  truncated,
+  update,
+} from './story.ts'
 import { sinkLaw, type SinkLaw, type Trial } from './trial.ts'
 
 const id = column('1', 'id', int(32))
@@ -40,6 +52,46 @@ const truncate = sinkLaw(
         rows(row(others, 2), row(items, 1)),
       ],
     )
+  },
+)
+
+const dropTable = sinkLaw(
+  {
+    id: 'drop-table',
+    title: 'lets go of a table that is dropped, known or not: one of its name begins anew, also in a replay',
+    applies: declares('drop-table'),
+  },
+  async (trial) => {
+    const row = rowOf(trial)
+    const { mark } = trial
+    // Another table under the name, in which the numbers of the columns mean something else.
+    const code = column('1', 'code', text)
+    const total = column('2', 'total', int(64), true)
+    const again: TableSchema = { ...table('items', [code, total]), version: 1 }
+    const anew = (number: number) => insert(again, { code: `${mark} ${number}`, total: BigInt(number) })
+    const made = [created(again), truncated(again, 'snapshot'), copied(anew(1), anew(2))]
+    await told(
+      trial,
+      [items, others],
+      [
+        rows(row(items, 1), row(items, 2), row(others, 1)),
+        dropped(items),
+        rows(row(others, 2)),
+        ...made,
+        rows(anew(3), row(others, 3)),
+        ...since(changes(trial.capabilities), [rows(remove(again, { code: `${mark} 1` }))]),
+      ],
+    )
+    // Dropped while nothing ran: it is not announced any more, and the end may be told twice.
+    await using later = await trial.again()
+    const rest = [dropped(items), dropped(items), ...made, rows(anew(3))]
+    const story = new Story([items, others], [rows(row(items, 1), row(others, 1)), ...rest])
+    await later.playThrough(new Story(story.tables, story.steps.slice(0, 1)))
+    const run = await later.start([others])
+    await run.play(story, 1)
+    await run.flush()
+    await run.end()
+    await later.expect(story, 'after a table was dropped while nothing ran')
   },
 )
 
@@ -336,6 +388,7 @@ async function told(trial: Trial, tables: readonly TableSchema[], steps: readonl
 }
 
 export const schemaLaws: readonly SinkLaw[] = [
+  dropTable,
   truncate,
   addColumn,
   dropColumn,

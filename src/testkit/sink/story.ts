@@ -54,6 +54,20 @@ export function changed(
   return { kind: 'schema', change: { _tag: 'SchemaChange', before, table, change, origin } }
 }
 
+export const dropped = (table: TableSchema): Step => changed(table, table, { kind: 'drop-table' })
+
+/** A table that was not there before. */
+export const created = (table: TableSchema): Step => ({
+  kind: 'schema',
+  change: {
+    _tag: 'SchemaChange',
+    before: null,
+    table,
+    change: { kind: 'create-table' },
+    origin: 'snapshot',
+  },
+})
+
 export const truncated = (table: TableSchema, origin: Origin = 'stream'): Step =>
   changed(table, table, { kind: 'truncate' }, origin)
 
@@ -120,7 +134,10 @@ export class Story {
   tablesAfter(step: number): readonly TableSchema[] {
     const found = new Map(this.tables.map((schema) => [tableName(schema), schema]))
     for (const item of this.steps.slice(0, step)) {
-      if (item.kind === 'schema') found.set(tableName(item.change.table), item.change.table)
+      if (item.kind !== 'schema') continue
+      const { table, change } = item.change
+      if (change.kind === 'drop-table') found.delete(tableName(table))
+      else found.set(tableName(table), table)
     }
     return [...found.values()]
   }

@@ -209,7 +209,7 @@ const arrays = [
   ]),
   sample(arrayOf(bytes), [[new Uint8Array(0), all, null]]),
   sample(arrayOf(bool), [[true, null, false]]),
-  sample(arrayOf(float(64)), [['0.1', 'NaN', '-Infinity', '-0']]),
+  sample(arrayOf(float(64)), [['0.1', '-2.5']], [['0.1', 'NaN', '-Infinity', '-0']]),
   sample(arrayOf(decimal(20, 5)), [['1.50000', `-${nines(15)}.${nines(5)}`]]),
   sample(arrayOf({ kind: 'date' }), [['2024-02-29', null]]),
   sample(arrayOf(timestamp(6, true)), [['2024-02-29 23:59:59.999999+00', null]]),

@@ -8,7 +8,7 @@ import type { TextRow } from '../change.ts'
 import { column, int, table, text, textOf } from './cells.ts'
 import { changes } from './rows.ts'
 import type { SinkRun } from './run.ts'
-import { insert, remove, rows, Story, transaction, update } from './story.ts'
+import { insert, remove, rows, stepOf, Story, transaction, update } from './story.ts'
 import { assertNames, sinkLaw, type SinkLaw, type Trial } from './trial.ts'
 import { keySamples, type TypeSample, typeSamples } from './type-samples.ts'
 
@@ -200,9 +200,15 @@ async function tellsApart(
     assertNames(error, schema, 'the_key')
     return true
   }
+  // From the beginning, whatever the sink has of the types before.
+  const begin = async (): Promise<SinkRun> => {
+    const run = await trial.start([schema])
+    if (stepOf(run.held) > 0) await run.rewind(0)
+    return run
+  }
   let kept = values
   try {
-    const run = await trial.start([schema])
+    const run = await begin()
     await run.store(
       transaction(1, ...values.map((value, index) => insert(schema, row(value, String(index))))),
     )
@@ -212,7 +218,7 @@ async function tellsApart(
     if (error instanceof SchemaError) return
     kept = []
     for (const [index, value] of values.entries()) {
-      const run = await trial.start([schema])
+      const run = await begin()
       const stored = run.store(transaction(1, insert(schema, row(value, String(index)))))
       if (
         await stored.then(

@@ -1,9 +1,11 @@
 /** Laws about the whole: whatever is written while a source copies and follows the log, its sinks end equal. */
 import assert from 'node:assert/strict'
 import type { RecordBatch } from '../../core/batch.ts'
-import { Journal } from './journal.ts'
+import { Journal, type Mark } from './journal.ts'
+import { Mirror } from './mirror.ts'
+import { inserts } from './rows.ts'
 import type { SourceRun } from './run.ts'
-import { sourceLaw } from './trial.ts'
+import { sourceLaw, type Trial } from './trial.ts'
 import { Writers } from './writers.ts'
 
 const streams = sourceLaw({
@@ -75,4 +77,82 @@ const interrupted = sourceLaw({
   },
 })
 
-export const copyLaws = [streams, copies, interrupted]
+const whole = sourceLaw({
+  id: 'partial-until-consistent',
+  title:
+    'calls its positions partial until they stand for a state that the tables had, and soon gives one that is',
+  applies: ({ snapshot }) => snapshot,
+  async check(trial) {
+    await trial.create('a', 'b', 'c')
+    const pairs = new Pairs(trial)
+    for (let times = 0; times < 40; times++) await pairs.more()
+    const during = ({ origin }: RecordBatch): void | Promise<void> =>
+      origin === 'snapshot' ? pairs.more() : undefined
+    await pairs.settle(new Journal(), during)
+    if (trial.capabilities.replay === 'none') return
+    // Interrupted at the first position again and again, so that tables are copied at different places of the log.
+    const journal = new Journal()
+    for (let round = 0; round < 3; round++) {
+      let reached = false
+      const onWrite = (batch: RecordBatch, run: SourceRun): void => {
+        if (batch.position === null) return
+        reached = true
+        run.hold()
+      }
+      const run = await trial.run(journal, { onWrite })
+      await run.until('a position comes', () => reached)
+      await run.stopHeld()
+      for (let times = 0; times < 3; times++) await pairs.more()
+    }
+    await pairs.settle(journal)
+  },
+})
+
+/** The tables `a` and `b` always have the same keys: whatever has not, they never were. */
+class Pairs {
+  readonly #trial: Trial
+  #next = 0
+
+  constructor(trial: Trial) {
+    this.#trial = trial
+  }
+
+  async more(): Promise<void> {
+    const id = this.#next++
+    const { random } = this.#trial
+    await this.#trial.apply(...inserts(random, 'a', id, id + 1), ...inserts(random, 'b', id, id + 1))
+  }
+
+  /** Reads until a position is not partial, and looks at all of them. */
+  async settle(journal: Journal, onWrite?: (batch: RecordBatch) => void | Promise<void>): Promise<void> {
+    const run = await this.#trial.run(journal, onWrite === undefined ? {} : { onWrite })
+    await run.until('a position that is not partial comes after the copy', () => {
+      const last = journal.marks.at(-1)?.position
+      return last !== undefined && last.partial !== true
+    })
+    await run.settled()
+    await run.stop()
+    for (const mark of journal.marks) if (mark.position.partial !== true) this.#check(journal, mark)
+    await this.#trial.equal(journal)
+  }
+
+  #check(journal: Journal, mark: Mark): void {
+    const { order } = mark.position
+    const rest = journal.entries.slice(mark.at)
+    const start = rest.findIndex(({ kind }) => kind === 'start')
+    const copying = rest
+      .slice(0, start < 0 ? rest.length : start)
+      .some((entry) => 'origin' in entry && entry.origin === 'snapshot')
+    assert.ok(!copying, `the position ${order} is not partial, although the copy goes on`)
+    const mirror = new Mirror(journal.upTo(mark).entries)
+    const keys = (table: string): string =>
+      mirror
+        .rows(this.#trial.bench.nameOf(table))
+        .map(({ id }) => Number(id))
+        .sort((one, other) => one - other)
+        .join()
+    assert.equal(keys('a'), keys('b'), `the position ${order} is not partial, but the tables never were so`)
+  }
+}
+
+export const copyLaws = [streams, copies, interrupted, whole]

@@ -1,5 +1,6 @@
 import { budgetLaws } from './budget.ts'
 import { copyLaws } from './copy.ts'
+import { dropLaws } from './drop.ts'
 import { endLaws } from './end.ts'
 import { linkLaws } from './link.ts'
 import { messageLaws } from './messages.ts'
@@ -18,6 +19,7 @@ export const sourceLaws: readonly SourceLaw[] = [
   ...transactionLaws,
   ...valueLaws,
   ...schemaLaws,
+  ...dropLaws,
   ...budgetLaws,
   ...endLaws,
   ...linkLaws,

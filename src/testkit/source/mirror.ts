@@ -14,12 +14,16 @@ interface MirrorTable {
   announced: boolean
   /** Emptied for a copy since the last start. */
   emptied: boolean
+  /** Dropped; a sink may have kept the rows. */
+  dropped: boolean
+  /** Another table had this name, whose rows a sink may still have. */
+  stale: boolean
   rows: Map<string, TextRow>
 }
 
 /**
  * The state of all tables after some entries. Throws `MirrorError` when a row comes before its announcement or its copy's truncate,
- * has another shape than announced, leaves a cell out that nothing is known of, or is NULL where that cannot be.
+ * has another shape than announced, comes to a table that took the name of another before that is emptied, leaves a cell out that nothing is known of, or is NULL where that cannot be.
  */
 export class Mirror {
   readonly #tables = new Map<string, MirrorTable>()
@@ -32,9 +36,10 @@ export class Mirror {
     return [...(this.#tables.get(table)?.rows.values() ?? [])]
   }
 
-  /** The schema as of now; undefined when the table was never announced. */
+  /** The schema as of now; undefined when the table was never announced, or is dropped. */
   schema(table: string): TableSchema | undefined {
-    return this.#tables.get(table)?.schema
+    const found = this.#tables.get(table)
+    return found?.dropped === true ? undefined : found?.schema
   }
 
   #apply(entry: Entry): void {
@@ -50,9 +55,13 @@ export class Mirror {
     if (new Set(names).size < names.length)
       throw new MirrorError(`two columns of ${name} have the same name: ${names.join(', ')}`)
     const known = this.#tables.get(name)
+    if (change.kind === 'drop-table') {
+      // It may have come and gone while nothing ran.
+      if (known !== undefined) Object.assign(known, { dropped: true, announced: false })
+      return
+    }
     if (change.kind === 'create-table') {
-      if (known === undefined)
-        this.#tables.set(name, { schema: table, announced: true, emptied: false, rows: new Map() })
+      if (known === undefined || known.dropped) this.#tables.set(name, announcedTable(table, known))
       else {
         reshape(known, table)
         known.announced = true
@@ -66,6 +75,7 @@ export class Mirror {
     reshape(known, table)
     if (change.kind !== 'truncate') return
     known.rows.clear()
+    known.stale = false
     known.emptied ||= origin === 'snapshot'
   }
 
@@ -77,6 +87,10 @@ export class Mirror {
     if (shapeOf(table.schema) !== shapeOf(entry.table))
       throw new MirrorError(
         `a row of ${name} has another shape than announced: ${shapeOf(entry.table)} instead of ${shapeOf(table.schema)}`,
+      )
+    if (table.stale)
+      throw new MirrorError(
+        `a row of ${name} comes before the table is emptied, which has the name of another that was dropped`,
       )
     if (entry.origin === 'snapshot') {
       if (!table.emptied) throw new MirrorError(`the copy of ${name} does not begin with a truncate`)
@@ -94,6 +108,11 @@ export class Mirror {
     table.rows.delete(oldKey)
     table.rows.set(key, completed(table.schema, after, entry.kind === 'update' ? stored : undefined))
   }
+}
+
+function announcedTable(schema: TableSchema, before: MirrorTable | undefined): MirrorTable {
+  const stale = before !== undefined && (before.stale || before.rows.size > 0)
+  return { schema, announced: true, emptied: false, dropped: false, stale, rows: new Map() }
 }
 
 /** The row with the stored values of the cells that did not change. */

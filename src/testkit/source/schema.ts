@@ -8,7 +8,7 @@ import { sourceLaw, type SourceLaw, type Trial } from './trial.ts'
 
 /** One kind of change, made to a table with the kit's columns. */
 interface Kind {
-  readonly kind: Exclude<SchemaOperationKind, 'create-table' | 'truncate'>
+  readonly kind: Exclude<SchemaOperationKind, 'create-table' | 'drop-table' | 'truncate'>
   readonly title: string
   readonly changes: (table: string, trial: Trial) => readonly KitChange[]
   /** A row from before the change, as it has to be written afterwards. */

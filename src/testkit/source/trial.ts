@@ -46,7 +46,7 @@ export class Trial {
   readonly capabilities: SourceCapabilities
   readonly random: Random = newRandom()
   readonly evidence = new Evidence()
-  /** Tables of the kit, in the order in which they were made. */
+  /** Tables of the kit that there are, in the order in which they were made. */
   readonly tables: string[] = []
   readonly #patienceMs: number
   readonly #runs: SourceRun[] = []
@@ -117,7 +117,10 @@ export class Trial {
   /** All changes in one transaction. */
   async apply(...changes: readonly KitChange[]): Promise<void> {
     await this.bench.apply(changes)
-    for (const change of changes) if (change.kind === 'create-table') this.tables.push(change.table)
+    for (const { kind, table } of changes) {
+      if (kind === 'create-table') this.tables.push(table)
+      if (kind === 'drop-table') this.tables.splice(this.tables.indexOf(table), 1)
+    }
   }
 
   /** How long a run that is not wanted any more may take to end, in milliseconds. */

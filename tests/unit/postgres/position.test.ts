@@ -9,7 +9,9 @@ import {
   ORDINAL_LIMIT,
   parseLsn,
   readResume,
+  type Resume,
   snapshotVersion,
+  type StoredTable,
   streamPosition,
   versionAt,
 } from '../../../src/connectors/sources/postgres/position.ts'
@@ -81,6 +83,29 @@ describe('positions', () => {
     })
     expect(readResume(back)).toEqual({ lsn: '16/B374D848', system: '777', tables: {} })
     expect(copyStep(back)).toBe(3)
+  })
+
+  it('are partial until the log is at the latest copy, and while a table has to be copied', () => {
+    const table = (copiedAt: string | null) => ({ copiedAt }) as StoredTable
+    const partial = (place: bigint, tables: Resume['tables']) => {
+      const [high, low] = halves(place)
+      return streamPosition(high, low, '1', tables).partial
+    }
+    expect(partial(0n, {})).toBeUndefined()
+    const copied = { a: table('1/20'), b: table('0/30') }
+    expect(partial(0x10000001fn, copied)).toBe(true)
+    expect(partial(0x100000020n, copied)).toBeUndefined()
+    expect(partial(0x200000000n, copied)).toBeUndefined()
+    expect(partial(0x200000000n, { ...copied, c: table(null) })).toBe(true)
+    expect(copyPosition(0x100000020n, 1, '1', copied).partial).toBeUndefined()
+    expect(copyPosition(0x30n, 1, '1', copied).partial).toBe(true)
+  })
+
+  it('keep that they are partial in a checkpoint store', () => {
+    const tables = { a: { copiedAt: '0/20' } as StoredTable }
+    const back = (place: bigint) => JSON.parse(JSON.stringify(copyPosition(place, 3, '7', tables))) as unknown
+    expect(back(0x10n)).toHaveProperty('partial', true)
+    expect(back(0x20n)).not.toHaveProperty('partial')
   })
 
   it.each<Json>([

@@ -83,6 +83,7 @@ function kinds(of: SchemaDiff): readonly string[] {
       case 'alter-column':
         return `${change.kind} ${change.from.name}`
       case 'create-table':
+      case 'drop-table':
       case 'truncate':
       case 'change-key':
         return change.kind
@@ -412,5 +413,11 @@ describe('recognition', () => {
     expect(wasReplaced(stored, null)).toBe(false)
     expect(wasReplaced(stored, catalog([ID, { ...A, number: 3 }]))).toBe(true)
     expect(wasReplaced(stored, catalog([ID, A], { oid: 1001 }))).toBe(true)
+    expect(wasReplaced(stored, catalog([ID, A], { membership: '1/2' }))).toBe(true)
+  })
+
+  it('copies a table again that was out of the publication, with nothing else to tell', () => {
+    const back = diff(known([ID, A]), catalog([ID, A], { membership: '1/2' }))
+    expect(back).toMatchObject({ steps: [], copyAgain: true, next: { membership: '1/2', copiedAt: null } })
   })
 })

@@ -65,6 +65,7 @@ function streamFrom(url: string, signal = new AbortController().signal): Replica
     from: 0n,
     durable: 0n,
     heartbeatMs: 60_000,
+    owesWhole: false,
     schemaPollMs: 60_000,
     watch: { poll: () => Promise.resolve(), due: () => [] } as unknown as CatalogWatch,
     walSenderTimeoutMs: 60_000,

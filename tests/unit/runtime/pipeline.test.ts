@@ -1,10 +1,31 @@
 import { describe, expect, it } from 'vitest'
-import { ConnectionError, PreconditionError, SchemaError } from '../../../src/core/error.ts'
-import { runPipeline } from '../../../src/runtime/pipeline.ts'
+import { ConnectionError, PreconditionError, type Problem, SchemaError } from '../../../src/core/error.ts'
+import type { TableSchema } from '../../../src/core/table.ts'
+import type { PipelineDefinition } from '../../../src/runtime/definition.ts'
+import { checkPipeline, inspectPipeline, runPipeline } from '../../../src/runtime/pipeline.ts'
 import type { PipelineStatus } from '../../../src/runtime/telemetry.ts'
 import type { SinkCall } from '../../support/faulty-sink.ts'
 import { column, contents, memoryPipeline, table, text } from '../../support/memory-pipeline.ts'
 import { waitFor } from '../../support/wait-for.ts'
+
+/** The pipeline, whose sinks look at the tables before a start. */
+function withTables(
+  definition: PipelineDefinition,
+  checkTables: (tables: readonly TableSchema[], sink: string) => Promise<readonly Problem[]>,
+): PipelineDefinition {
+  const sinks = definition.sinks.map((sink) => ({
+    ...sink,
+    create: () =>
+      Object.assign(sink.create(), {
+        checkTables: (tables: readonly TableSchema[]) => checkTables(tables, sink.name),
+      }),
+  }))
+  return { ...definition, sinks }
+}
+
+function problem(code: string, severity: Problem['severity']): Problem {
+  return { severity, code, message: `what ${code} says`, fix: 'Mend it.' }
+}
 
 const lost = (): ConnectionError => new ConnectionError('test/lost', 'the connection was lost')
 
@@ -97,6 +118,89 @@ describe('a pipeline', () => {
     const codes = (failure as PreconditionError).problems.map((problem) => problem.code)
     expect(codes).toEqual(['test/wal', 'pipeline/partial-rows', 'pipeline/deletes'])
     expect(calls).toEqual(['disconnect'])
+  })
+
+  it('lists what the sinks say about the tables, together, before anything moves (L13)', async () => {
+    const calls: string[] = []
+    const { database, definition, log } = memoryPipeline({
+      source: { before: (call) => void calls.push(call) },
+      sinks: [{ before: (call) => void calls.push(call) }, {}],
+    })
+    database.createTable(table('t'))
+    database.createTable(table('u'))
+    const checking = withTables(definition, async (tables, sink) =>
+      tables.map(({ name }) => problem(`${sink}/${name}`, 'error')),
+    )
+    const codes = ['sink-0/t', 'sink-0/u', 'sink-1/t', 'sink-1/u']
+    expect((await checkPipeline(checking, { log })).map(({ code }) => code)).toEqual(codes)
+    calls.length = 0
+    const failure: unknown = await runPipeline(checking, { log }).catch((error: unknown) => error)
+    expect(failure).toBeInstanceOf(PreconditionError)
+    expect((failure as PreconditionError).problems.map(({ code }) => code)).toEqual(codes)
+    expect(calls).toEqual(['validate', 'disconnect', 'connect', 'disconnect'])
+  })
+
+  it('asks about the tables only when nothing else is wrong, and goes on when there are only warnings', async () => {
+    let asked = 0
+    const { database, targets, definition, log } = memoryPipeline()
+    database.createTable(table('t'))
+    database.insert('public.t', { id: 1 })
+    const checking = withTables(definition, async () => {
+      asked++
+      return [problem('test/odd', 'warning')]
+    })
+    const twice = { ...checking, sinks: [checking.sinks[0]!, checking.sinks[0]!] }
+    expect((await checkPipeline(twice, { log })).map(({ code }) => code)).toEqual(['pipeline/sink-name'])
+    expect(asked).toBe(0)
+    await runPipeline(checking, { log, stopWhenCaughtUp: true })
+    expect(asked).toBe(1)
+    expect(log.lines.filter(({ code }) => code === 'test/odd')).toHaveLength(1)
+    expect(targets[0]!.rows('public.t')).toHaveLength(1)
+  })
+
+  it('connects the source for it only when a sink asks, and again when it is not there at once', async () => {
+    const calls: string[] = []
+    let failures = 0
+    const { database, definition, log } = memoryPipeline({
+      source: {
+        before: (call) => {
+          calls.push(call)
+          if (call === 'connect' && failures-- > 0) throw lost()
+        },
+      },
+    })
+    database.createTable(table('t'))
+    await checkPipeline(definition, { log })
+    expect(calls).toEqual(['validate'])
+    expect(await inspectPipeline(definition, { log })).toMatchObject({
+      problems: [],
+      tables: [{ name: 't' }],
+    })
+    const checking = withTables(definition, async () => [])
+    calls.length = 0
+    failures = 1
+    await runPipeline(checking, { log, stopWhenCaughtUp: true, random: () => 0 })
+    expect(calls.slice(0, 5)).toEqual(['validate', 'connect', 'validate', 'connect', 'connect'])
+    failures = 1
+    await expect(checkPipeline(checking, { log })).rejects.toThrow('the connection was lost')
+  })
+
+  it('goes on without a table that is dropped, also with a sink that cannot drop one', async () => {
+    const { database, targets, definition, log } = memoryPipeline({
+      sinks: [{}, { capabilities: { schemaChanges: [] } }],
+    })
+    for (const name of ['t', 'u']) database.createTable(table(name))
+    database.insert('public.u', { id: 1 })
+    await runPipeline(definition, { log, stopWhenCaughtUp: true })
+    expect(log.lines.filter(({ code }) => code === 'pipeline/schema-changes')).toHaveLength(1)
+    database.insert('public.u', { id: 2 })
+    database.dropTable('public.u')
+    database.insert('public.t', { id: 1 })
+    await runPipeline(definition, { log, stopWhenCaughtUp: true })
+    const tables = targets.map((target) => target.tables.map(({ name }) => name))
+    expect(tables).toEqual([['t'], ['t', 'u']])
+    expect(targets[1]!.rows('public.u')).toHaveLength(2)
+    for (const target of targets) expect(target.rows('public.t')).toHaveLength(1)
   })
 
   it('connects again with new instances when the source is lost, from the stored position', async () => {

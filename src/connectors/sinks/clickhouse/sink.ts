@@ -46,7 +46,14 @@ export class ClickHouseSink extends Sink {
       supportsUpsert: true,
       supportsDelete: true,
       supportsPartialRows: true,
-      schemaChanges: ['add-column', 'drop-column', 'rename-column', 'alter-column', 'change-key'],
+      schemaChanges: [
+        'drop-table',
+        'add-column',
+        'drop-column',
+        'rename-column',
+        'alter-column',
+        'change-key',
+      ],
       keepsNewestVersion: true,
       flushIntervalMs: this.#config.flushInterval,
     }
@@ -99,6 +106,8 @@ export class ClickHouseSink extends Sink {
 
   async alterTable(_before: TableSchema, change: SchemaChange): Promise<'applied'> {
     const { tables } = this.#open()
+    // Nothing on a server is removed (law L4): the table stays as it is, until one of its name comes.
+    if (change.change.kind === 'drop-table') return 'applied'
     if (change.change.kind === 'truncate') await tables.truncate(change.table)
     else await tables.bring(change.table, change.change.kind === 'create-table' ? null : change.change)
     return 'applied'

@@ -29,7 +29,7 @@ export class MemorySink extends Sink {
       supportsUpsert: true,
       supportsDelete: true,
       supportsPartialRows: true,
-      schemaChanges: ['add-column', 'drop-column', 'rename-column', 'alter-column'],
+      schemaChanges: ['drop-table', 'add-column', 'drop-column', 'rename-column', 'alter-column'],
       keepsNewestVersion: false,
       flushIntervalMs: this.#config.flushInterval,
     }

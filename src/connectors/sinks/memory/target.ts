@@ -45,6 +45,10 @@ export class MemoryTarget {
   }
 
   alterTable(change: SchemaChange): void {
+    if (change.change.kind === 'drop-table') {
+      this.#tables.delete(tableName(change.table))
+      return
+    }
     const table = this.#table(change.table)
     this.#reshape(table, change.table)
     if (change.change.kind === 'truncate') table.rows.clear()

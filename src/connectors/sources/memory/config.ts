@@ -23,6 +23,6 @@ export function capabilitiesOf(config: MemoryConfig): SourceCapabilities {
     unchangedCells: config.partialUpdates,
     updates: true,
     deletes: true,
-    schemaChanges: ['truncate', 'add-column', 'drop-column', 'rename-column', 'alter-column'],
+    schemaChanges: ['drop-table', 'truncate', 'add-column', 'drop-column', 'rename-column', 'alter-column'],
   }
 }

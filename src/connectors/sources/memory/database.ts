@@ -114,12 +114,12 @@ export class MemoryDatabase {
     if (!isNew) this.truncate(tableName(table))
   }
 
-  /** The log says nothing of it: targets keep what they have. */
   dropTable(name: string): void {
     const { schemas, rows } = this.#table(name)
+    const table = this.#schema(name)
     schemas.push({ since: this.#head + 1, schema: null })
     rows.clear()
-    if (this.#open === null) this.transaction(() => {})
+    this.#change({ kind: 'schema', table, before: table, change: { kind: 'drop-table' } })
   }
 
   /** Changes the schema. Cells stay with their column's id; a new column gets its `addedDefault`. */

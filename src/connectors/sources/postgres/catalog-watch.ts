@@ -1,14 +1,13 @@
 /**
- * Finds schema changes of tables that nobody writes to: the stream tells of a change only with the next row. Reads the
- * catalog now and then; a difference that the stream has not explained by the time it is past the moment of reading is
- * applied as it is.
+ * Finds schema changes of tables that nobody writes to, and tables that are gone: the stream tells of a change only with
+ * the next row. Reads the catalog now and then; a difference that the stream has not explained by the time it is past the
+ * moment of reading is applied as it is.
  */
 import type pg from 'pg'
-import { ConnectionError } from '../../../core/error.ts'
 import type { TableSelection } from '../../../core/selection.ts'
-import { type CatalogTable, readTables } from './catalog.ts'
+import { type CatalogTable, currentTables } from './catalog.ts'
 import { parseLsn, type StoredTable } from './position.ts'
-import { catalogShape, storedShape, wasRewritten } from './schema-diff.ts'
+import { catalogShape, storedShape, wasReplaced, wasRewritten } from './schema-diff.ts'
 import { requirePublication } from './slot.ts'
 
 export interface WatchRequest {
@@ -19,9 +18,18 @@ export interface WatchRequest {
 }
 
 interface Difference {
-  readonly catalog: CatalogTable
+  readonly name: string
+  /** Null for a table that is gone. */
+  readonly catalog: CatalogTable | null
   /** What was known when the catalog was read; null for a table that appeared. */
   readonly stored: StoredTable | null
+}
+
+/** What the stream does not tell. */
+export interface Unexplained {
+  readonly gone: readonly StoredTable[]
+  /** Changed, made again under its name, or new. */
+  readonly changed: readonly CatalogTable[]
 }
 
 export class CatalogWatch {
@@ -36,47 +44,34 @@ export class CatalogWatch {
   async poll(known: () => Readonly<Record<string, StoredTable>>): Promise<void> {
     if (this.#pending !== null) return
     const { sql, publication, selection, serverVersion } = this.#request
-    const tables = await readTables(sql, { publication, selection, serverVersion })
+    const tables = await currentTables(sql, { publication, selection, serverVersion })
     const stored = known()
     const published = new Map(tables.map((table) => [`${table.namespace}.${table.name}`, table]))
-    const gone = Object.keys(stored).filter(
-      (name) => stored[name]!.membership !== published.get(name)?.membership,
-    )
-    if (gone.length > 0) await this.#tablesGone(gone)
-    const differences = tables.flatMap((catalog): readonly Difference[] => {
-      const before = stored[`${catalog.namespace}.${catalog.name}`] ?? null
+    const gone = Object.keys(stored).filter((name) => !published.has(name))
+    // Without the publication everything seems gone.
+    if (gone.length > 0) await requirePublication(sql, publication)
+    const differences = [...published].flatMap(([name, catalog]): readonly Difference[] => {
+      const before = stored[name] ?? null
       const known = before !== null && catalogShape(catalog) === storedShape(before)
-      return known && !wasRewritten(before, catalog) ? [] : [{ catalog, stored: before }]
+      const same = known && !wasReplaced(before, catalog) && !wasRewritten(before, catalog)
+      return same ? [] : [{ name, catalog, stored: before }]
     })
+    for (const name of gone) differences.push({ name, catalog: null, stored: stored[name]! })
     if (differences.length === 0) return
     // Whatever was visible to the queries above was in the WAL before this.
     const { rows } = await sql.query<{ lsn: string }>('SELECT pg_current_wal_insert_lsn()::text AS lsn')
     this.#pending = { until: parseLsn(rows[0]!.lsn), differences }
   }
 
-  /**
-   * Changes of a table that left the publication, if only for a moment, are missing: the next start forgets what is
-   * known of it, and copies it when it is back.
-   */
-  async #tablesGone(names: readonly string[]): Promise<never> {
-    const { sql, publication } = this.#request
-    await requirePublication(sql, publication)
-    throw new ConnectionError(
-      'postgres/table-unpublished',
-      `the publication "${publication}" has lost or replaced ${names.slice(0, 5).join(', ')}`,
-      {
-        fix: 'Nothing to do if that was intended: the pipeline goes on without, and leaves the target as it is.',
-      },
-    )
-  }
-
-  /** The differences that are still unexplained although the stream is at `lsn`; empty while it is not far enough. */
-  due(lsn: bigint, known: Readonly<Record<string, StoredTable>>): readonly CatalogTable[] {
-    if (this.#pending === null || lsn < this.#pending.until) return []
-    const { differences } = this.#pending
+  /** The differences that are still unexplained although the stream is at `lsn`; null without any, or when it is not. */
+  due(lsn: bigint, known: Readonly<Record<string, StoredTable>>): Unexplained | null {
+    if (this.#pending === null || lsn < this.#pending.until) return null
+    const left = this.#pending.differences.filter(({ name, stored }) => (known[name] ?? null) === stored)
     this.#pending = null
-    return differences
-      .filter(({ catalog, stored }) => (known[`${catalog.namespace}.${catalog.name}`] ?? null) === stored)
-      .map(({ catalog }) => catalog)
+    if (left.length === 0) return null
+    return {
+      gone: left.flatMap(({ catalog, stored }) => (catalog === null && stored !== null ? [stored] : [])),
+      changed: left.flatMap(({ catalog }) => (catalog === null ? [] : [catalog])),
+    }
   }
 }

@@ -3,6 +3,7 @@ import type pg from 'pg'
 import { parseArray } from '../../../core/array-text.ts'
 import { isLiteral, type TableSelection } from '../../../core/selection.ts'
 import type { Column, TableSchema } from '../../../core/table.ts'
+import { tableVanished } from './errors.ts'
 import { parseLsn, type StoredTable } from './position.ts'
 import {
   baseOid,
@@ -13,6 +14,9 @@ import {
   type PgType,
   type PgTypes,
 } from './types.ts'
+
+/** How often the tables are read again when each time another one is dropped. */
+const VANISHED_ATTEMPTS = 10
 
 /** A column as pg_attribute has it. */
 export interface CatalogColumn {
@@ -178,6 +182,17 @@ export interface TableQuery {
   readonly publication: string | null
   readonly selection: TableSelection
   readonly serverVersion: number
+}
+
+/** `readTables` outside of transactions, where a table that is dropped at that very moment is no failure. */
+export async function currentTables(client: pg.Client, query: TableQuery): Promise<readonly CatalogTable[]> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await readTables(client, query)
+    } catch (error) {
+      if (attempt === VANISHED_ATTEMPTS || !tableVanished(error)) throw error
+    }
+  }
 }
 
 /**

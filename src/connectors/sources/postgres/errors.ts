@@ -94,6 +94,11 @@ const RETRYABLE_CLASSES = /^(08|40|53|57|58)/
  */
 const TABLE_VANISHED = /^(could not open relation with OID|cache lookup failed for relation) \d+/
 
+/** A statement about tables met one that was dropped in the same moment. */
+export function tableVanished(error: unknown): boolean {
+  return error instanceof Error && errorCode(error) === 'XX000' && TABLE_VANISHED.test(error.message)
+}
+
 const SYSTEM_CODES = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
@@ -117,7 +122,7 @@ export function postgresError(error: unknown, doing: string): CoreError {
     const reason = rule.reason ?? safeReason(code, error.message)
     return new rule.make(rule.code, `cannot ${doing}: ${reason}`, { fix: rule.fix, cause: error })
   }
-  if (code === 'XX000' && TABLE_VANISHED.test(error.message)) {
+  if (tableVanished(error)) {
     return new ConnectionError('postgres/table-changed', `cannot ${doing}: a table was dropped meanwhile`, {
       fix: 'Nothing to do: it starts again without the table.',
       cause: error,

@@ -10,10 +10,17 @@ import type { SourcePosition } from '../../../core/position.ts'
 import type { TableSelection } from '../../../core/selection.ts'
 import type { BatchWriter } from '../../../core/source.ts'
 import { type SchemaOperation, tableName, type TableSchema } from '../../../core/table.ts'
-import { type CatalogTable, changesOf, conversions, readTables, readTypes, storedTable } from './catalog.ts'
+import {
+  type CatalogTable,
+  changesOf,
+  conversions,
+  currentTables,
+  readTypes,
+  storedTable,
+} from './catalog.ts'
 import { PgoutputDecoder } from './decoder.ts'
 import { type DecodedTable, type RelationMessage, SKIP_ALL } from './relation.ts'
-import { parseLsn, type StoredTable, streamPosition, halves } from './position.ts'
+import { parseLsn, type StoredTable, streamPosition, halves, wholeFrom } from './position.ts'
 import {
   catalogShape,
   diffSchema,
@@ -24,6 +31,7 @@ import {
   wasRewritten,
 } from './schema-diff.ts'
 import type { PgTypes } from './types.ts'
+import type { Unexplained } from './catalog-watch.ts'
 import type pg from 'pg'
 
 export interface FollowRequest {
@@ -69,6 +77,12 @@ export class Follower {
     const { from } = this.#request
     const last = this.decoder.lastCommit > this.idleAt ? this.decoder.lastCommit : this.idleAt
     return last > from ? last : from
+  }
+
+  /** True when everything up to this place is a state that the database had. */
+  isWholeAt(lsn: bigint): boolean {
+    const from = wholeFrom(this.#tables)
+    return from !== null && lsn >= from
   }
 
   /** Position of a place in the log between transactions. */
@@ -131,10 +145,11 @@ export class Follower {
     this.#store(name, { ...stored, file: catalog.file, changedBy })
   }
 
-  /** Applies schema changes that no row has told of, between transactions. */
-  async applyCatalog(tables: readonly CatalogTable[]): Promise<void> {
+  /** Applies what no row has told of, between transactions. */
+  async applyCatalog({ gone, changed }: Unexplained): Promise<void> {
+    for (const stored of gone) await this.#dropTable(stored)
     this.#types = await readTypes(this.#request.sql)
-    for (const table of tables) {
+    for (const table of changed) {
       const relation = relationOf(table)
       this.#relations.set(relation.oid, relation)
       await this.#changeTable(relation, table)
@@ -164,11 +179,20 @@ export class Follower {
       this.decoder.setTable(relation, null)
       return
     }
+    // Another table had this name. One that had another name is missed there before the copy begins.
+    if (this.#tables[name] !== undefined) await this.#dropTable(this.#tables[name])
     const stored = storedTable(catalog, this.#types, null)
     requireKey(stored.schema)
     this.#store(name, stored)
     this.decoder.setTable(relation, null)
     this.copyNeeded = true
+  }
+
+  async #dropTable({ schema, oid }: StoredTable): Promise<void> {
+    await this.#change(schema, schema, { kind: 'drop-table' })
+    const { [tableName(schema)]: _gone, ...left } = this.#tables
+    this.#setTables(left)
+    this.decoder.setTable({ oid }, null)
   }
 
   /** NULL in a column that was NOT NULL: the constraint is gone. */
@@ -198,7 +222,11 @@ export class Follower {
   }
 
   #store(name: string, stored: StoredTable): void {
-    this.#tables = { ...this.#tables, [name]: stored }
+    this.#setTables({ ...this.#tables, [name]: stored })
+  }
+
+  #setTables(tables: Readonly<Record<string, StoredTable>>): void {
+    this.#tables = tables
     this.decoder.resumeTables = this.#tables
   }
 
@@ -221,7 +249,7 @@ export class Follower {
       includes: (namespace: string, name: string) =>
         namespace === relation.namespace && name === relation.name,
     }
-    const tables = await readTables(sql, { publication, selection, serverVersion })
+    const tables = await currentTables(sql, { publication, selection, serverVersion })
     return tables.find((table) => table.oid === relation.oid) ?? null
   }
 }

@@ -144,14 +144,55 @@ class LsnPosition implements SourcePosition {
     return `${hex8(this.#high)}${hex8(this.#low)}.${this.#step}`
   }
 
+  get partial(): true | undefined {
+    const { from, high, low } = wholeOf(this.#tables)
+    const before = this.#high < high || (this.#high === high && this.#low < low)
+    return from === null || before ? true : undefined
+  }
+
   get resume(): Json {
     const lsn = `${this.#high.toString(16).toUpperCase()}/${this.#low.toString(16).toUpperCase()}`
     return { lsn, system: this.#system, tables: this.#tables } as unknown as Json
   }
 
-  toJSON(): { order: string; resume: Json } {
-    return { order: this.order, resume: this.resume }
+  toJSON(): SourcePosition {
+    const { order, resume, partial } = this
+    return partial === true ? { order, resume, partial } : { order, resume }
   }
+}
+
+/** Lists of tables are never changed, and one serves many positions. */
+const wholeByTables = new WeakMap<Resume['tables'], Whole>()
+
+interface Whole {
+  /** Null while a table has to be copied. */
+  readonly from: bigint | null
+  readonly high: number
+  readonly low: number
+}
+
+/**
+ * From where on the tables are, all together, as the database had them: the place of their latest copy, 0 without any
+ * table; null while one of them has to be copied.
+ */
+export function wholeFrom(tables: Resume['tables']): bigint | null {
+  return wholeOf(tables).from
+}
+
+function wholeOf(tables: Resume['tables']): Whole {
+  const known = wholeByTables.get(tables)
+  if (known !== undefined) return known
+  let from: bigint | null = 0n
+  for (const { copiedAt } of Object.values(tables)) {
+    if (copiedAt === null) from = null
+    if (copiedAt === null || from === null) break
+    const place = parseLsn(copiedAt)
+    if (place > from) from = place
+  }
+  const [high, low] = halves(from ?? 0n)
+  const whole = { from, high, low }
+  wholeByTables.set(tables, whole)
+  return whole
 }
 
 function hex8(value: number): string {

@@ -72,11 +72,11 @@ export function relationOf(catalog: CatalogTable): RelationMessage {
 
 /**
  * True when the catalog has another table of this name, or another column where one of ours was: it was dropped and
- * made again. The shape need not differ.
+ * made again; or when the table was taken out of the publication and is back. The shape need not differ.
  */
 export function wasReplaced(stored: StoredTable, catalog: CatalogTable | null): boolean {
   if (catalog === null) return false
-  if (catalog.oid !== stored.oid) return true
+  if (catalog.oid !== stored.oid || catalog.membership !== stored.membership) return true
   const numbers = new Map(catalog.columns.map((column) => [column.name, String(column.number)]))
   return stored.schema.columns.some((column) => (numbers.get(column.name) ?? column.id) !== column.id)
 }
@@ -135,6 +135,8 @@ export function diffSchema(
   copyAgain ||= added.length > 0 && dropped.length > 0
   // Also when the catalog is ahead: from now on its file is the known one, and nobody would look at this again.
   copyAgain ||= wasRewritten(stored, catalog)
+  // Changes from while it was not published are missing.
+  copyAgain ||= catalog !== null && catalog.membership !== stored.membership
   // What is left of the key does not tell rows apart as the key did: sinks make the table again.
   copyAgain ||= dropped.some((column) => stored.schema.key.includes(stored.schema.columns.indexOf(column)))
 
@@ -218,7 +220,7 @@ export function diffSchema(
       types: relation.columns.map((column) => [column.type, column.modifier] as const),
       file: catalog?.file ?? stored.file,
       lastNumber: exact ? catalog.lastNumber : Math.max(stored.lastNumber, ...ordered.map(numberOf)),
-      membership: stored.membership,
+      membership: catalog?.membership ?? stored.membership,
       changedBy: catalog === null ? stored.changedBy : changesOf(catalog),
     },
   }

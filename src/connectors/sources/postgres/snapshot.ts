@@ -7,10 +7,8 @@ import type pg from 'pg'
 import { RecordBatch } from '../../../core/batch.ts'
 import { ConnectionError, type CoreError, InternalError } from '../../../core/error.ts'
 import { failpoint } from '../../../core/failpoint.ts'
-import type { Origin } from '../../../core/record.ts'
 import type { TableSelection } from '../../../core/selection.ts'
 import type { BatchWriter, SnapshotProgress } from '../../../core/source.ts'
-import type { TableSchema } from '../../../core/table.ts'
 import { type CatalogTable, conversions, identifier, readTables, readTypes, storedTable } from './catalog.ts'
 import { CopyDecoder } from './copy-decoder.ts'
 import { postgresError } from './errors.ts'
@@ -91,6 +89,8 @@ export class SnapshotCopy {
     try {
       await this.#announce(tables, types)
       await this.#copyAll(ranges, types, idle)
+      // Nobody else would soon say that there is nothing to copy.
+      if (tables.length === 0 && !this.#request.out.signal.aborted) await this.#tellPosition()
     } finally {
       await endAll(idle)
     }
@@ -102,16 +102,8 @@ export class SnapshotCopy {
     for (const table of tables) {
       const stored = storedTable(table, types, null, (known[nameOf(table)]?.schema.version ?? 0) + 1)
       this.#tables = { ...this.#tables, [nameOf(table)]: stored }
-      await out.write(announcement(stored.schema, 'snapshot'))
-      await out.write(
-        RecordBatch.ofSchemaChange({
-          _tag: 'SchemaChange',
-          before: stored.schema,
-          table: stored.schema,
-          change: { kind: 'truncate' },
-          origin: 'snapshot',
-        }),
-      )
+      for (const kind of ['create-table', 'truncate'] as const)
+        await out.write(RecordBatch.ofTable(kind, stored.schema, 'snapshot'))
     }
   }
 
@@ -202,10 +194,14 @@ export class SnapshotCopy {
 
   /** Notes in the position that the table is done: a restart does not read it again (law L2). */
   async #finishTable(name: string, lsn: bigint): Promise<void> {
-    const { out, streamFrom, system, nextStep } = this.#request
     this.#tables = { ...this.#tables, [name]: { ...this.#tables[name]!, copiedAt: formatLsn(lsn) } }
     this.#done++
     await failpoint('snapshot-record')
+    await this.#tellPosition()
+  }
+
+  async #tellPosition(): Promise<void> {
+    const { out, streamFrom, system, nextStep } = this.#request
     const position = copyPosition(streamFrom, nextStep(), system, this.#tables)
     await out.write(RecordBatch.ofHeartbeat({ _tag: 'Heartbeat', position, timeMs: this.#request.now() }))
   }
@@ -249,17 +245,6 @@ async function lockTables(client: pg.Client, tables: readonly CatalogTable[]): P
       },
     )
   }
-}
-
-/** Tells of a table before its first row. */
-export function announcement(table: TableSchema, origin: Origin): RecordBatch {
-  return RecordBatch.ofSchemaChange({
-    _tag: 'SchemaChange',
-    before: null,
-    table,
-    change: { kind: 'create-table' },
-    origin,
-  })
 }
 
 /** A table or column that is missing was dropped or renamed after the snapshot: the next snapshot sees it so. */

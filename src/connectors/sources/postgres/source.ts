@@ -1,5 +1,6 @@
 /** PostgreSQL as a source: wiring only. */
 import type pg from 'pg'
+import { RecordBatch } from '../../../core/batch.ts'
 import { NotConnectedError, type Problem } from '../../../core/error.ts'
 import type { SourcePosition } from '../../../core/position.ts'
 import {
@@ -17,6 +18,7 @@ import {
   readPublication,
   readServer,
   readSlot,
+  currentTables,
   readTables,
   readTypes,
   type Server,
@@ -40,9 +42,9 @@ import {
   requirePublication,
   requireSlot,
 } from './slot.ts'
-import { announcement, SnapshotCopy } from './snapshot.ts'
+import { SnapshotCopy } from './snapshot.ts'
 import { ReplicationStream } from './stream.ts'
-import { needsCopy, stillPublished, type Tables } from './tables.ts'
+import { goneTables, needsCopy, stillPublished, type Tables } from './tables.ts'
 
 interface Connected {
   readonly context: SourceContext
@@ -108,7 +110,7 @@ export class PostgresSource extends Source {
         serverVersion: server.version,
       }
       const types = await readTypes(sql)
-      return (await readTables(sql, query)).map((table) => storedTable(table, types, null).schema)
+      return (await currentTables(sql, query)).map((table) => storedTable(table, types, null).schema)
     } catch (error) {
       throw postgresError(error, 'read the catalog')
     }
@@ -136,14 +138,21 @@ export class PostgresSource extends Source {
       lsn = parseLsn(resume.lsn)
       await requireSlot(sql, slot, lsn)
       await requirePublication(sql, publication)
-      tables = stillPublished(resume.tables, await this.#publishedTables())
+      tables = resume.tables
       this.#copyStep = copyStep(from)
       this.#position = from
       this.#durable = lsn
-      for (const { schema } of Object.values(tables)) await out.write(announcement(schema, 'stream'))
     }
-    while (!out.signal.aborted) {
-      if (lsn === null || needsCopy(tables, await this.#publishedTables())) {
+    for (let first = from !== null; !out.signal.aborted; first = false) {
+      const published = await this.#publishedTables()
+      const gone = goneTables(tables, published)
+      // Without the publication everything seems gone.
+      if (gone.length > 0) await requirePublication(sql, publication)
+      for (const { schema } of gone) await out.write(RecordBatch.ofTable('drop-table', schema, 'stream'))
+      tables = stillPublished(tables, published)
+      const known = first ? Object.values(tables) : []
+      for (const { schema } of known) await out.write(RecordBatch.ofTable('create-table', schema, 'stream'))
+      if (lsn === null || needsCopy(tables, published)) {
         const copied: { lsn: bigint; tables: Tables } = await this.#copyTables(out, lsn, tables)
         lsn = copied.lsn
         tables = copied.tables
@@ -291,6 +300,7 @@ export class PostgresSource extends Source {
       from: follower.reached,
       durable: this.#durable,
       heartbeatMs: this.#config.heartbeat,
+      owesWhole: this.#position === null || this.#position.partial === true,
       schemaPollMs: this.#config.schemaPoll,
       watch: new CatalogWatch({ sql, publication, selection: context.tables, serverVersion: server.version }),
       walSenderTimeoutMs: server.walSenderTimeoutMs,
@@ -311,7 +321,7 @@ export class PostgresSource extends Source {
   async #catchUp(follower: Follower, out: BatchWriter, from: bigint): Promise<void> {
     const { context, sql } = this.#require()
     const { slot, publication } = namesOf(this.#config, context)
-    const head = await this.#headLsn()
+    const head = parseLsn(readResume((await this.headPosition())!).lsn)
     if (head - from < BigInt(this.#config.catchUpThreshold)) return
     context.log.info('catching up', { bytes: Number(head - from), from: formatLsn(from) })
     const server = await readServer(sql)
@@ -329,15 +339,11 @@ export class PostgresSource extends Source {
     }
   }
 
-  async #headLsn(): Promise<bigint> {
-    return parseLsn(readResume((await this.headPosition())!).lsn)
-  }
-
   /** Those that are selected. */
   #publishedTables(): Promise<readonly CatalogTable[]> {
     const { context, sql, server } = this.#require()
     const { publication } = namesOf(this.#config, context)
-    return readTables(sql, { publication, selection: context.tables, serverVersion: server.version })
+    return currentTables(sql, { publication, selection: context.tables, serverVersion: server.version })
   }
 
   async #makePublication(): Promise<void> {

@@ -23,6 +23,8 @@ const KEEPALIVE = 0x6b
 /** XLogData: type, start, end, clock; then the message. */
 const XLOG_HEADER = 25
 const POSTGRES_EPOCH_MS = 946_684_800_000
+/** How often it is looked whether the log has reached the place that a copy was taken at, in milliseconds. */
+const WHOLE_CHECK_MS = 50
 
 export interface StreamRequest {
   readonly url: string
@@ -33,6 +35,8 @@ export interface StreamRequest {
   /** What was durable when the stream started; the slot may forget up to here. */
   readonly durable: bigint
   readonly heartbeatMs: number
+  /** The last position was partial, or there is none: one that is not shall not wait for the next heartbeat. */
+  readonly owesWhole: boolean
   readonly schemaPollMs: number
   readonly watch: CatalogWatch
   readonly walSenderTimeoutMs: number
@@ -56,6 +60,7 @@ export class ReplicationStream implements FrameConsumer {
   #walEnd = 0n
   #walClockMs = 0
   #told: bigint
+  #owesWhole: boolean
   /** Ends `run` normally. */
   #finish: () => void = () => {}
 
@@ -63,6 +68,7 @@ export class ReplicationStream implements FrameConsumer {
     this.#request = request
     this.#follower = request.follower
     this.#told = request.from
+    this.#owesWhole = request.owesWhole
     this.#service = new LogicalReplicationService(clientConfig(request.url, request.applicationName), {
       acknowledge: { auto: false, timeoutSeconds: 0 },
       flowControl: { enabled: false },
@@ -130,7 +136,7 @@ export class ReplicationStream implements FrameConsumer {
 
   take(arena: Arena): RecordBatch {
     const batch = this.#follower.take(arena)
-    if (batch.position !== null) this.#told = this.#follower.decoder.lastCommit
+    if (batch.position !== null) this.#tell(this.#follower.decoder.lastCommit)
     return batch
   }
 
@@ -152,6 +158,7 @@ export class ReplicationStream implements FrameConsumer {
       setInterval(() => this.#beat(), heartbeatMs),
       setInterval(() => this.#poll(), schemaPollMs),
     )
+    if (this.#owesWhole) this.#timers.push(setInterval(() => this.#beatWhole(), WHOLE_CHECK_MS))
     this.#poll()
   }
 
@@ -191,7 +198,7 @@ export class ReplicationStream implements FrameConsumer {
     if (decoder.inTransaction || this.#follower.copyNeeded) return
     const lsn = this.#walEnd > decoder.lastCommit ? this.#walEnd : decoder.lastCommit
     const due = this.#request.watch.due(lsn, this.#follower.tables)
-    if (due.length > 0) {
+    if (due !== null) {
       this.#reader.between(async () => {
         await this.#follower.applyCatalog(due)
         if (this.#follower.copyNeeded) this.#finish()
@@ -199,7 +206,7 @@ export class ReplicationStream implements FrameConsumer {
       return
     }
     if (lsn <= this.#told) return
-    this.#told = lsn
+    this.#tell(lsn)
     this.#follower.idleAt = lsn
     const heartbeat = {
       _tag: 'Heartbeat',
@@ -214,6 +221,17 @@ export class ReplicationStream implements FrameConsumer {
       () => (this.#heartbeatHeld = false),
       (error: unknown) => this.#failReader(error),
     )
+  }
+
+  /** A heartbeat ahead of time, once after a copy: as soon as the log is where the tables are whole. */
+  #beatWhole(): void {
+    if (this.#owesWhole && this.#follower.isWholeAt(this.#walEnd)) this.#beat()
+  }
+
+  /** A position is handed over. */
+  #tell(lsn: bigint): void {
+    this.#told = lsn
+    if (this.#owesWhole) this.#owesWhole = !this.#follower.isWholeAt(lsn)
   }
 
   /** A closed channel throws, which would end the process in a timer. */

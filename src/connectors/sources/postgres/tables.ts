@@ -19,6 +19,12 @@ export function stillPublished(tables: Tables, published: readonly CatalogTable[
   )
 }
 
+/** The tables that were dropped or renamed, made again under their name, or are not selected or published any more. */
+export function goneTables(tables: Tables, published: readonly CatalogTable[]): readonly StoredTable[] {
+  const oids = new Map(published.map((table) => [`${table.namespace}.${table.name}`, table.oid]))
+  return Object.entries(tables).flatMap(([name, stored]) => (oids.get(name) === stored.oid ? [] : [stored]))
+}
+
 /** The same table, published without a break. */
 function isSame(stored: StoredTable | undefined, table: CatalogTable): stored is StoredTable {
   return stored?.oid === table.oid && stored.membership === table.membership

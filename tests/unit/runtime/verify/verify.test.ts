@@ -426,6 +426,17 @@ describe('verify', () => {
     })
   })
 
+  it('does not compare a table that was dropped, whatever the sink has of it', async () => {
+    const { definition, log, database } = await copied()
+    database.dropTable('public.orders')
+    const before = await verifyPipeline(definition, { log })
+    await runPipeline(definition, { log, stopWhenCaughtUp: true })
+    for (const { equal, tables } of [before, await verifyPipeline(definition, { log })]) {
+      expect(equal).toBe(true)
+      expect(tables.map(({ table: name }) => name)).toEqual(['public.users'])
+    }
+  })
+
   it('names a table without a key as one that cannot be compared', async () => {
     const { definition, log, database } = await copied(1)
     database.alterTable({ ...users, key: [] }, { kind: 'change-key' })
