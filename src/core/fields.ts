@@ -17,6 +17,7 @@
 import * as Effect from 'effect/Effect'
 import * as Schema from 'effect/Schema'
 import * as SchemaTransformation from 'effect/SchemaTransformation'
+import type { Json } from './position.ts'
 import { Secret } from './secret.ts'
 
 /**
@@ -175,6 +176,19 @@ export function list<S extends Schema.Constraint>(of: S): Schema.$Array<S> {
 /** Values of one kind under names that the user chooses. */
 export function record<S extends Schema.Constraint>(of: S): Schema.$Record<Schema.String, S> {
   return Schema.Record(Schema.String, of)
+}
+
+/** One of several forms; `rule` says what they are, after the name of the option. */
+export function either<const Forms extends readonly Schema.Constraint[]>(
+  rule: string,
+  ...forms: Forms
+): Schema.Union<Forms> {
+  return Schema.Union(forms).annotate({ message: rule }) as unknown as Schema.Union<Forms>
+}
+
+/** Any value that a config file can hold; whoever reads it says what it must be. */
+export function json(): Schema.Codec<Json> {
+  return Schema.Json as unknown as Schema.Codec<Json>
 }
 
 function labelled(title: string, message: string): Schema.String {

@@ -26,6 +26,7 @@ const pages = [
   'README.md',
   'CONTRIBUTING_CONNECTORS.md',
   'examples/third-party-connector/README.md',
+  'examples/zero/README.md',
   ...readdirSync(join(root, 'docs'))
     .filter((name) => name.endsWith('.md'))
     .map((name) => `docs/${name}`),
@@ -39,6 +40,7 @@ const pages = [
 const blocks = pages.flatMap(blocksOf)
 const environment = {
   PG_URL: 'postgres://user:password@localhost:5432/shop',
+  ZERO_TOKEN: 'token',
   PGPASSWORD: 'x',
   CLICKHOUSE_PASSWORD: 'x',
 }

@@ -1,0 +1,99 @@
+/** The file of the change log: its tables, how it is opened, and who may write it. */
+import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { CoreError } from '../../../core/error.ts'
+
+/** `PRAGMA application_id`: "SlZl". */
+const APPLICATION = 0x536c5a6c
+/** `PRAGMA user_version`. A file of a higher one was written by a newer version of Sluice. */
+const FORMAT = 1
+
+const TABLES = `
+CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
+-- A source table. state and version are what subscribers see; the copy ones are what a copy has brought so far.
+CREATE TABLE tables (
+  source TEXT PRIMARY KEY,
+  state INTEGER, version INTEGER,
+  copy_state INTEGER, copy_version INTEGER
+) STRICT, WITHOUT ROWID;
+-- Large constant parts of positions, so that a commit does not write them again.
+CREATE TABLE position_parts (id INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
+CREATE TABLE versions (id INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
+-- Parts of transactions. time: of the commit in the source; written: of ours. Both in milliseconds since 1970 UTC. masks: which row filters hold before and after, for records of tables that have some.
+CREATE TABLE log (
+  seq INTEGER PRIMARY KEY, watermark INTEGER NOT NULL, kind INTEGER NOT NULL, time INTEGER, written INTEGER NOT NULL,
+  body BLOB NOT NULL, masks BLOB
+) STRICT;
+CREATE INDEX log_watermark ON log (watermark);
+CREATE TABLE publications (name TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, since INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE subscribers (id TEXT PRIMARY KEY, acked INTEGER NOT NULL, seen INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+`
+
+/** The writer's connection; holds the file against other processes until it is closed. */
+export interface LogFile {
+  readonly db: DatabaseSync
+  close(): void
+}
+
+/** Opens or makes the file for writing. Throws what Node and SQLite say; see `log-errors.ts`. */
+export function openLogFile(path: string): LogFile {
+  const file = resolve(path)
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+  // Its companions (-wal, -shm) get the same mode.
+  for (const name of [file, `${file}-lock`]) closeSync(openSync(name, 'a', 0o600))
+  // SQLite's own locks end with each transaction: a second file holds one for as long as this process lives.
+  const lock = new DatabaseSync(`${file}-lock`)
+  try {
+    lock.exec('BEGIN EXCLUSIVE')
+    const db = new DatabaseSync(file)
+    try {
+      prepareFile(db)
+    } catch (error) {
+      db.close()
+      throw error
+    }
+    return {
+      db,
+      close() {
+        db.close()
+        lock.close()
+      },
+    }
+  } catch (error) {
+    lock.close()
+    throw error
+  }
+}
+
+/** A connection that only reads; many may be open beside the writer. */
+export function openForReading(path: string): DatabaseSync {
+  const db = new DatabaseSync(resolve(path), { readOnly: true })
+  db.exec('PRAGMA cache_size = -8192')
+  return db
+}
+
+function prepareFile(db: DatabaseSync): void {
+  const { application_id: application } = db.prepare('PRAGMA application_id').get() as {
+    application_id: number
+  }
+  const { user_version: format } = db.prepare('PRAGMA user_version').get() as { user_version: number }
+  const { tables } = db.prepare('SELECT count(*) AS tables FROM sqlite_schema').get() as { tables: number }
+  if (tables > 0 && application !== APPLICATION)
+    throw new CoreError('zero/log-foreign', 'the file of the change log is a database of something else', {
+      fix: 'Give the sink another path.',
+    })
+  if (tables > 0 && format > FORMAT)
+    throw new CoreError('zero/log-newer', 'the change log was written by a newer version of Sluice', {
+      fix: 'Run that version, or give the sink another path to copy everything anew.',
+    })
+  if (tables === 0) {
+    db.exec('PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL')
+    db.exec(`PRAGMA application_id = ${APPLICATION}; PRAGMA user_version = ${FORMAT}`)
+  }
+  // FULL: a commit is on the disk when it returns.
+  db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -65536')
+  // Checkpoints of 32 MB: small enough that none takes long.
+  db.exec('PRAGMA wal_autocheckpoint = 4096; PRAGMA journal_size_limit = 67108864')
+  if (tables === 0) db.exec(`BEGIN IMMEDIATE; ${TABLES} COMMIT`)
+}
