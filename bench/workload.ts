@@ -27,7 +27,8 @@ export function say(line: string): void {
   process.stderr.write(`${line}\n`)
 }
 
-function positive(option: string, text: string): number {
+/** A number that was given as an option. Exits with code 2 when it is none. */
+export function positive(option: string, text: string): number {
   const value = Number(text)
   if (Number.isInteger(value) && value > 0) return value
   say(`${option} must be a whole number above 0`)

@@ -41,12 +41,16 @@ export class Terminal {
     this.#above(() => this.#err.write(`${line}\n`))
   }
 
-  /** Replaces the status line; empty removes it. Does nothing when nobody watches. */
-  status(line: string): void {
+  /** Replaces the status, one line or several; empty removes it. Does nothing when nobody watches. */
+  status(text: string): void {
     if (!this.isLive) return
     this.#clear()
     // Some terminals say 0 when they do not know their width.
-    this.#status = line.slice(0, (this.#err.columns || 80) - 1)
+    const width = (this.#err.columns || 80) - 1
+    this.#status = text
+      .split('\n')
+      .map((line) => line.slice(0, width))
+      .join('\n')
     this.#err.write(this.#status)
   }
 
@@ -63,7 +67,8 @@ export class Terminal {
   }
 
   #clear(): void {
-    if (this.#status !== '') this.#err.write('\r\u001b[2K')
+    const above = this.#status.split('\n').length - 1
+    if (this.#status !== '') this.#err.write(`\r\u001b[2K${'\u001b[1A\u001b[2K'.repeat(above)}`)
     this.#status = ''
   }
 }

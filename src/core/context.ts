@@ -20,4 +20,16 @@ export interface ConnectorContext {
    * makes tokens of different runs different.
    */
   readonly run: number
+  /**
+   * Where a connector leaves what serves others between two attempts, for its next instance; disposed of when the run
+   * ends. Absent where there is no next one.
+   */
+  readonly kept?: KeptThings
+}
+
+/** Things by name that outlive the instance which made them. */
+export interface KeptThings {
+  keep(name: string, thing: AsyncDisposable): void
+  /** Gives it out, once; null when there is none. */
+  take(name: string): AsyncDisposable | null
 }

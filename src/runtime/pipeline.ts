@@ -57,6 +57,7 @@ export function pipeline(
             run.enter('stopped')
           }),
         ),
+        Effect.ensuring(Effect.promise(() => run.kept.end())),
       )
       if (end === 'cut')
         run.log.warn('stopped before everything was durable; the rest is replayed at the next start')

@@ -11,6 +11,7 @@ import {
   type PipelineResult,
   type RunOptions,
 } from './definition.ts'
+import { Kept } from './kept.ts'
 import type { Lane } from './lane.ts'
 import { Backoff } from './policy.ts'
 import type { Progress } from './progress.ts'
@@ -66,6 +67,7 @@ export class Run {
   readonly stopWhenCaughtUp: boolean
   readonly stop = new StopRequest()
   readonly telemetry = new Telemetry()
+  readonly kept: Kept
   /** Of attempts; reset when the durable position moves. */
   readonly backoff: Backoff
   #running: Running | null = null
@@ -80,6 +82,7 @@ export class Run {
     this.definition = definition
     this.limits = { ...defaultLimits, ...definition.limits }
     this.log = options.log
+    this.kept = new Kept(options.log)
     this.now = options.now ?? (() => clock.currentTimeMillisUnsafe())
     this.steady = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
     this.random = options.random ?? Math.random
@@ -92,7 +95,15 @@ export class Run {
   }
 
   context(lease: Lease | null): ConnectorContext {
-    return { pipeline: this.definition.name, log: this.log, now: this.now, run: lease?.fence ?? 0 }
+    const { log, now, kept } = this
+    // A check has no next instance.
+    return {
+      pipeline: this.definition.name,
+      log,
+      now,
+      run: lease?.fence ?? 0,
+      ...(lease === null ? {} : { kept }),
+    }
   }
 
   /** Both sides answered for the first time: from here on failures have the long budget. */

@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -7,8 +7,11 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 import { compareTable, type TableVerdict } from '../../src/cli/demo/compare.ts'
+import { readZeroTables } from '../../src/cli/demo/zero-columns.ts'
+import { type ClientRow, compareWithClient } from '../../src/cli/demo/zero-compare.ts'
 import { testClickHouse, type TestClickHouse } from '../support/clickhouse.ts'
 import { testPostgres, type TestPostgres } from '../support/postgres.ts'
+import { processesIn } from '../support/process-tree.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 const small = ['--seconds', '4', '--rows', '5000', '--json']
@@ -87,19 +90,25 @@ describe('sluice demo', () => {
     expectNothingLeft()
   })
 
-  it('ends with exit code 3 when the package of a server is missing', async () => {
+  it.each([
+    ['chdb', 'clickhouse', /The ClickHouse library is not installed for .*\n {2}fix: Install it with `npm/],
+    [
+      '@rocicorp/zero',
+      'zero',
+      /Rocicorp Zero is not installed.\n {2}fix: Install it with `npm install @roci/,
+    ],
+  ])('ends with exit code 3 when %s is missing', async (missing, sink, message) => {
     const hook = `import { registerHooks } from 'node:module'
       registerHooks({ resolve(name, context, next) {
-        if (name.startsWith('chdb')) throw new Error('not here')
+        if (name.startsWith('${missing}')) throw new Error('not here')
         return next(name, context)
       } })`
-    const demo = startDemo(...small, {
+    const demo = startDemo(...small, '--sink', sink, {
       nodeArgs: ['--import', `data:text/javascript,${encodeURIComponent(hook)}`],
     })
     expect(await demo.ended).toBe(3)
-    expect(demo.stderr()).toMatch(
-      /The ClickHouse library is not installed for .*\n {2}fix: Install it with `npm/,
-    )
+    expect(demo.stderr()).toMatch(message)
+    expectNothingLeft()
   })
 
   it.each([
@@ -107,6 +116,8 @@ describe('sluice demo', () => {
     [['--rows', 'many'], '--rows must be a whole number from 1000 to 100000000'],
     [['--rows'], '--rows needs a value'],
     [['--keep=1'], '--keep takes no value'],
+    [['--sink', 'kafka'], '--sink must be clickhouse or zero'],
+    [['--sink', 'zero', '--rows', '50001'], '--rows must be a whole number from 1000 to 50000'],
     [['fast'], 'demo does not take "fast"'],
   ])('answers %j with exit code 2 and what is right', async (args, message) => {
     const demo = startDemo(...args)
@@ -118,6 +129,138 @@ describe('sluice demo', () => {
     const demo = startDemo('--help')
     expect(await demo.ended).toBe(0)
     expect(demo.stdout()).toMatch(/--seconds <n> .*\n.*--rows <n>/)
+  })
+})
+
+describe('sluice demo --sink zero', () => {
+  it('shows a Zero client that sees every row and change, through a kill', async () => {
+    const demo = startDemo(...small, '--sink', 'zero')
+    expect(await demo.ended).toBe(0)
+    const result = JSON.parse(demo.stdout().trimEnd().split('\n').at(-1)!) as Record<string, unknown>
+    expect(result).toEqual({
+      rowsCopied: expect.toSatisfy((rows: number) => rows >= 5000),
+      changes: expect.toSatisfy((changes: number) => changes > 500),
+      changesPerSecond: expect.toSatisfy((rate: number) => rate > 0),
+      lagMs: { p50: expect.any(Number), p99: expect.any(Number) },
+      kills: 1,
+      tables: expect.arrayContaining([{ table: 'public.documents', rows: expect.any(Number), equal: true }]),
+      equal: true,
+    })
+    expect(demo.stderr()).toMatch(/The Zero client has all of them too: [\d,]+ rows/)
+    expect(demo.stderr()).toMatch(/A new Zero client, which knows the new column, has all of them/)
+    expect(demo.stderr()).toMatch(/Killed the replicating process \(SIGKILL, pid \d+\)/)
+    expect(demo.stderr()).toMatch(/ +Postgres +client +updates.*\n +customers +[\d,]+ +[\d,]+ /)
+    expect(demo.stderr()).toMatch(/EQUAL: all [\d,]+ rows of 8 tables/)
+    expectNothingLeft()
+  })
+
+  it.each([
+    ['SIGTERM', /Starting a zero-cache/, 143],
+    ['SIGINT', /The Zero client has all of them/, 130],
+  ] as const)('leaves nothing behind after %s when it has said %s', async (signal, words, code) => {
+    const demo = startDemo(...small, '--sink', 'zero')
+    await demo.says(words)
+    demo.child.kill(signal)
+    expect(await demo.ended).toBe(code)
+    expectNothingLeft()
+  })
+
+  it('ends zero-cache also when it is killed itself', async () => {
+    const demo = startDemo(...small, '--sink', 'zero')
+    await demo.says(/zero-cache \(pid \d+\) has all rows/)
+    demo.child.kill('SIGKILL')
+    await demo.ended
+    await waitFor('all processes have ended', () => processesIn(folder).length === 0, 30_000)
+    expect(processesIn(folder)).toEqual([])
+    for (const name of readdirSync(folder).filter((one) => one.startsWith('sluice-demo')))
+      rmSync(join(folder, name), { recursive: true })
+  })
+})
+
+describe('the comparison of a table with the rows of a Zero client', () => {
+  let postgres: TestPostgres
+  let source: pg.Client
+  beforeAll(async () => {
+    postgres = await testPostgres('compare_zero')
+    source = new pg.Client({ connectionString: postgres.url })
+    await source.connect()
+  })
+  afterAll(async () => {
+    await source?.end()
+    await postgres?.[Symbol.asyncDispose]()
+  })
+
+  const compare = async (table: string, rows: readonly ClientRow[]): Promise<TableVerdict> =>
+    compareWithClient(source, (await readZeroTables(source, [table]))[0]!, rows)
+
+  it('takes the same values of every type for equal, and finds each that is not', async () => {
+    const kinds: readonly (readonly [string, string, unknown, unknown])[] = [
+      ['boolean', 'true', true, false],
+      ['smallint', '-32768', -32768, '-32768'],
+      ['bigint', '9007199254740991', 9007199254740991, 9007199254740990],
+      ['numeric(12,2)', '5.00', 5, '5.00'],
+      [
+        'numeric',
+        '123456789012345678901234567890.5',
+        '123456789012345678901234567890.5',
+        1.2345678901234568e29,
+      ],
+      ['real', '0.1', 0.1, 0.10000000149011612],
+      ['double precision', '1e-300', 1e-300, 0],
+      ['text', `'zoë "x" \\'`, 'zoë "x" \\', ''],
+      ['uuid', `'61f0c404-5cb3-11e7-907b-a6006ad3dba0'`, '61f0c404-5cb3-11e7-907b-a6006ad3dba0', ''],
+      ['bytea', `'\\x00ff'`, 'AP8=', 'AP9='],
+      ['date', `'1950-01-02'`, Date.UTC(1950, 0, 2), '1950-01-02'],
+      ['time', `'08:00:00.5'`, 28_800_500, 28_800_000],
+      ['timestamp(3)', `'2024-01-02 03:04:05.678'`, Date.UTC(2024, 0, 2, 3, 4, 5, 678), 0],
+      ['timestamptz', `'2023-11-14 22:13:20.123457Z'`, 1700000000123.457, 1700000000123],
+      ['interval', `'1 year 2 months 3.5 seconds'`, 'P1Y2MT3.5S', '1 year'],
+      [
+        'jsonb',
+        `'{"b": [1, null], "a": {"x": 1.0}}'`,
+        { a: { x: 1 }, b: [1, null] },
+        { a: { x: 1 }, b: [1] },
+      ],
+      ['text[]', `ARRAY['a,b', NULL, '']`, ['a,b', null, ''], ['a,b', 'null', '']],
+      ['smallint[]', `'{}'`, [], null],
+      ['daterange', `'[2024-01-01,2024-02-01)'`, '[2024-01-01,2024-02-01)', null],
+      ['varchar(8)', 'NULL', null, undefined],
+    ]
+    const columns = kinds.map(([type], at) => `c${at} ${type}`).join(', ')
+    await postgres.sql(`CREATE TABLE kinds (id int PRIMARY KEY, ${columns});
+      INSERT INTO kinds VALUES (1, ${kinds.map(([, value]) => value).join(', ')}), (2${', NULL'.repeat(kinds.length)})`)
+    const right = Object.fromEntries(kinds.map(([, , value], at) => [`c${at}`, value]))
+    const nulls = Object.fromEntries(kinds.map((_, at) => [`c${at}`, null]))
+    const second = { id: 2, ...nulls }
+    expect(await compare('kinds', [{ id: 1, ...right }, second])).toMatchObject({ equal: true, rows: 2 })
+    for (const [at, [, , , wrong]] of kinds.entries()) {
+      expect(await compare('kinds', [{ id: 1, ...right, [`c${at}`]: wrong }, second])).toMatchObject({
+        equal: false,
+        different: 1,
+        examples: [{ kind: 'different', key: 'id=1', columns: [`c${at}`] }],
+      })
+    }
+  })
+
+  it('finds every row that is missing, unexpected or there twice', async () => {
+    await postgres.sql(`CREATE TABLE pairs (k text, n int, PRIMARY KEY (n, k));
+      INSERT INTO pairs SELECT 'key ' || i % 7, i FROM generate_series(1, 12000) i`)
+    const rows = Array.from({ length: 12_000 }, (_, at) => ({ k: `key ${(at + 1) % 7}`, n: at + 1 }))
+    expect(await compare('pairs', rows)).toMatchObject({ equal: true, rows: 12_000 })
+    expect(await compare('pairs', [...rows.slice(1), rows[5]!, { k: 'x', n: 0 }])).toEqual({
+      table: 'public.pairs',
+      equal: false,
+      rows: 12_000,
+      missing: 1,
+      unexpected: 2,
+      different: 0,
+      columns: [],
+      examples: [
+        { kind: 'unexpected', key: 'n=6, k=key 6', columns: [] },
+        { kind: 'missing', key: 'n=1, k=key 1', columns: [] },
+        { kind: 'unexpected', key: 'n=0, k=x', columns: [] },
+      ],
+    })
   })
 })
 
@@ -272,15 +415,14 @@ function startDemo(...args: readonly (string | { readonly nodeArgs: readonly str
     stdout: () => out,
     stderr: () => err,
     says: async (words) => {
-      await waitFor(`the demo says ${words}`, () => isOver || words.test(err), 60_000)
+      await waitFor(`the demo says ${words}`, () => isOver || words.test(err), 100_000)
       if (!words.test(err)) throw new Error(`The demo ended early:\n${err}`)
     },
   }
 }
 
-/** No folder of a demo, and no process that has one in its arguments. */
+/** No folder of a demo, and no process that works in one or has one in its arguments. */
 function expectNothingLeft(): void {
   expect(readdirSync(folder).filter((name) => name.startsWith('sluice-demo'))).toEqual([])
-  const table = execFileSync('ps', ['-A', '-o', 'args='], { encoding: 'utf8' })
-  expect(table.split('\n').filter((line) => line.includes(folder))).toEqual([])
+  expect(processesIn(folder)).toEqual([])
 }

@@ -4,16 +4,17 @@ import { setTimeout as delay } from 'node:timers/promises'
 
 import { CoreError } from '../../core/error.ts'
 import { exitCodes } from '../../runtime/policy.ts'
-import { compareTable, type TableVerdict } from './compare.ts'
+import type { TableVerdict } from './compare.ts'
 import { Course, Interrupted } from './course.ts'
 import { count, Display, time } from './display.ts'
 import { LagProbe } from './lag.ts'
 import { Load } from './load.ts'
 import { type DemoOptions, demoHelp, readOptions } from './options.ts'
-import { currentRows, PIPELINE, SLOT, writeConfig } from './pipeline-config.ts'
+import { SLOT, writeConfig } from './pipeline-config.ts'
 import { Replicator } from './replicator.ts'
 import { createShop, shopSize, shopTables } from './schema.ts'
 import { openStage, type Stage } from './stage.ts'
+import type { Target, TargetName } from './target.ts'
 import { addTierColumn } from './transactions.ts'
 import { Watch } from './watch.ts'
 
@@ -26,15 +27,18 @@ const AWAY_MS = 500
 /** Without any progress for so long, it will not come. */
 const PATIENCE_MS = 60_000
 
+/** The software that the rows go to. */
+const titles: Readonly<Record<TargetName, string>> = { clickhouse: 'ClickHouse', zero: 'a Zero client' }
+
 /** What `--json` prints. */
 interface Outcome {
   /** By the first copy, over all processes. */
   readonly rowsCopied: number
   /** Row changes that the load committed. */
   readonly changes: number
-  /** From the start of the load until ClickHouse had all of it, the kill included. */
+  /** From the start of the load until the target had all of it, the kill included. */
   readonly changesPerSecond: number
-  /** From commit in Postgres to visible in ClickHouse, measured from outside, the kill included. */
+  /** From commit in Postgres to visible in the target, measured from outside, the kill included. */
   readonly lagMs: { readonly p50: number; readonly p99: number } | null
   readonly kills: number
   readonly tables: readonly { readonly table: string; readonly rows: number; readonly equal: boolean }[]
@@ -48,7 +52,7 @@ export async function runDemo(args: readonly string[]): Promise<number> {
     process.stdout.write(`${demoHelp()}\n`)
     return exitCodes.ok
   }
-  const display = new Display(options.json)
+  const display = new Display(options.json, titles[options.sink])
   using course = new Course()
   course.signal.addEventListener('abort', () => {
     if (course.signal.reason instanceof Interrupted)
@@ -65,10 +69,12 @@ export async function runDemo(args: readonly string[]): Promise<number> {
 
 async function perform(options: DemoOptions, display: Display, course: Course): Promise<number> {
   await using cleanup = new AsyncDisposableStack()
-  display.event('A shop in Postgres, and the same rows in ClickHouse, live.')
+  const title = titles[options.sink]
+  display.event(`A shop in Postgres, and the same rows in ${title}, live.`)
   display.say()
-  display.say('Starting a Postgres and a ClickHouse ...')
-  const stage = await openStage(cleanup)
+  display.say(`Starting a Postgres${options.sink === 'clickhouse' ? ' and a ClickHouse' : ''} ...`)
+  const stage = await openStage(cleanup, options.sink)
+  const { target } = stage
   course.signal.throwIfAborted()
   introduce(stage, display)
 
@@ -80,23 +86,27 @@ async function perform(options: DemoOptions, display: Display, course: Course): 
   )
 
   const config = join(stage.folder, 'shop.yaml')
-  const { url, user, password } = stage.clickhouse
-  await writeConfig(config, { postgres: stage.postgres.url, clickhouse: { url, user, password } })
+  await writeConfig(config, { postgres: stage.postgres.url, sink: target.sinkConfig() })
   const replicator = cleanup.use(
     new Replicator({ config, log: join(stage.folder, 'sluice.log'), onFailure: course.fail }),
   )
   const load = cleanup.use(
-    new Load({ url: stage.postgres.url, size, connections: CONNECTIONS, onFailure: course.fail }),
+    new Load({
+      url: stage.postgres.url,
+      size,
+      connections: CONNECTIONS,
+      pace: target.pace,
+      onFailure: course.fail,
+    }),
   )
   const probe = cleanup.use(
     new LagProbe({
       postgres: stage.postgres.url,
-      clickhouse: stage.target,
-      target: `${PIPELINE}.pulse`,
+      newestMark: () => target.newestMark(),
       onFailure: course.fail,
     }),
   )
-  const watch = new Watch({ display, course, replicator, load, probe })
+  const watch = new Watch({ display, course, replicator, load, probe, target })
 
   replicator.start()
   display.event(`Started: sluice run ${config} (pid ${replicator.pid})`)
@@ -106,16 +116,25 @@ async function perform(options: DemoOptions, display: Display, course: Course): 
   await watch.until(() => replicator.isStreaming)
   display.say(`Copied ${count(replicator.rowsCopied)} rows. From here on every change follows:`)
 
+  const { folder, postgres, source } = stage
+  const say = (text: string): void => display.say(text)
+  await watch.during(
+    target.watch({ folder, postgres, source, signal: course.signal, say, onFailure: course.fail }),
+  )
   await course.unlessEnded(probe.start())
-  const kills = await disturb(options, { watch, course, load, replicator, display })
+  const kills = await disturb(options, { watch, course, load, replicator, target, display })
   await course.unlessEnded(load.stop())
   const stoppedAt = performance.now()
   display.event(
     `The load has stopped: ${count(load.changes)} changes in ${count(load.transactions)} transactions.`,
   )
   await caughtUp(stage, watch)
+  await watch.during(target.settled())
+  await shown(probe, watch)
   const seconds = (performance.now() - startedAt) / 1000
-  display.say(`ClickHouse had everything ${time(performance.now() - stoppedAt)} later.`)
+  display.say(
+    `${title === 'ClickHouse' ? title : 'The Zero client'} had everything ${time(performance.now() - stoppedAt)} later.`,
+  )
   await course.unlessEnded(probe.stop())
 
   display.say()
@@ -130,19 +149,20 @@ async function perform(options: DemoOptions, display: Display, course: Course): 
     tables: tables.map(({ table, rows, equal }) => ({ table, rows, equal })),
     equal: tables.every((table) => table.equal),
   }
-  conclude(display, outcome)
-  if (!options.keep) display.say('With --keep both servers stay, for you to look around.')
+  conclude(display, outcome, target.name)
+  if (!options.keep) display.say('With --keep everything stays, for you to look around.')
   if (options.json) display.result(outcome)
   if (options.keep) await stay(stage, config, display, course)
   await replicator.stop()
   return outcome.equal ? exitCodes.ok : exitCodes.differs
 }
 
-function introduce({ postgres, clickhouse, folder, versions }: Stage, display: Display): void {
-  const line = (name: string, version: string, port: number, pid: number): string =>
-    `  ${name.padEnd(12)}${version.padEnd(12)} 127.0.0.1:${port}   pid ${pid}`
-  display.say(line('Postgres', versions.postgres, postgres.port, postgres.pid))
-  display.say(line('ClickHouse', versions.clickhouse, clickhouse.port, clickhouse.pid))
+function introduce({ postgres, target, folder, version }: Stage, display: Display): void {
+  const { port, pid } = postgres
+  for (const server of [{ name: 'Postgres', version, port, pid }, ...target.servers]) {
+    const name = `  ${server.name.padEnd(12)}${server.version.padEnd(12)}`
+    display.say(`${name} 127.0.0.1:${server.port}   pid ${server.pid}`)
+  }
   display.say(`  ${'folder'.padEnd(12)}${folder} (removed at the end)`)
   display.say()
 }
@@ -152,18 +172,20 @@ interface Running {
   readonly course: Course
   readonly load: Load
   readonly replicator: Replicator
+  readonly target: Target
   readonly display: Display
 }
 
 /** The time of the load: a new column under way, and a kill. Returns the number of kills. */
 async function disturb(
   options: DemoOptions,
-  { watch, course, load, replicator, display }: Running,
+  { watch, course, load, replicator, target, display }: Running,
 ): Promise<number> {
   const totalMs = options.seconds * 1000
   await watch.for(totalMs * ALTER_AT)
   await course.unlessEnded(load.addColumn())
   display.event(`A new column, while the load goes on: ${addTierColumn}`)
+  target.columnAdded()
   await watch.for(totalMs * (KILL_AT - ALTER_AT))
   const { pid } = replicator
   await course.unlessEnded(replicator.kill())
@@ -198,6 +220,20 @@ async function caughtUp({ source }: Stage, watch: Watch): Promise<void> {
   })
 }
 
+/** Waits until a mark is visible that was written after everything else. */
+async function shown(probe: LagProbe, watch: Watch): Promise<void> {
+  const wanted = probe.nextMark
+  let seen = probe.seenMark
+  let movedAt = performance.now()
+  await watch.until(() => {
+    const nowMs = performance.now()
+    if (probe.seenMark !== seen) movedAt = nowMs
+    seen = probe.seenMark
+    if (seen < wanted && nowMs - movedAt > PATIENCE_MS) throw notCaughtUp()
+    return seen >= wanted
+  })
+}
+
 function notCaughtUp(): CoreError {
   const message = `the replicating process has made no progress for ${PATIENCE_MS / 1000} s`
   return new CoreError('demo/not-caught-up', message, {
@@ -208,15 +244,14 @@ function notCaughtUp(): CoreError {
 async function compareAll(stage: Stage, display: Display, course: Course): Promise<readonly TableVerdict[]> {
   const verdicts: TableVerdict[] = []
   for (const table of shopTables) {
-    const pair = { schema: 'public', table, database: PIPELINE, view: currentRows(table) }
-    const verdict = await course.unlessEnded(compareTable(stage.source, stage.target, pair, course.signal))
+    const verdict = await course.unlessEnded(stage.target.compare(stage.source, table, course.signal))
     display.verdict(verdict)
     verdicts.push(verdict)
   }
   return verdicts
 }
 
-function conclude(display: Display, outcome: Outcome): void {
+function conclude(display: Display, outcome: Outcome, target: string): void {
   const { rowsCopied, changes, changesPerSecond, lagMs, kills, tables, equal } = outcome
   const rows = tables.reduce((sum, table) => sum + table.rows, 0)
   const wrong = tables.filter((table) => !table.equal).map(({ table }) => table)
@@ -234,19 +269,15 @@ function conclude(display: Display, outcome: Outcome): void {
   )
   if (lagMs === null) return
   const figures = `${time(lagMs.p50)} (median), ${time(lagMs.p99)} (99 of 100)`
-  display.say(`From commit in Postgres to visible in ClickHouse: ${figures}, the kill included.`)
+  display.say(`From commit in Postgres to visible in ${target}: ${figures}, the kill included.`)
 }
 
 /** Leaves everything running until Ctrl-C. */
 async function stay(stage: Stage, config: string, display: Display, course: Course): Promise<void> {
-  const { url, user, password } = stage.clickhouse
-  const query = `SELECT * FROM ${currentRows('customers')} LIMIT 3 FORMAT Vertical`
   display.say()
-  display.event('Everything still runs; what you change in Postgres shows up in ClickHouse:')
+  display.event('Everything still runs; what you change in Postgres shows up on the other side:')
   display.say(`  Postgres     psql '${stage.postgres.url}'`)
-  display.say(
-    `  ClickHouse   curl '${url}/?user=${user}&password=${password}&database=${PIPELINE}' -d '${query}'`,
-  )
+  for (const [name, place] of stage.target.places()) display.say(`  ${name.padEnd(12)} ${place}`)
   display.say(`  config       ${config}`)
   display.say(`  log          ${join(stage.folder, 'sluice.log')}`)
   display.say(`Ctrl-C (or: kill ${process.pid}) stops everything and removes the folder.`)

@@ -1,6 +1,7 @@
 /** What the demo tells a person who watches. */
 import { Terminal } from '../terminal.ts'
 import type { TableVerdict } from './compare.ts'
+import type { Arrival } from './target.ts'
 
 /** What is known at one moment of the load. */
 export interface Moment {
@@ -13,17 +14,24 @@ export interface Moment {
   readonly committedPerSecond: number
   readonly replicatedPerSecond: number
   readonly lagMs: number | null
+  /** Table by table; null without a view of them. */
+  readonly arrivals: readonly Arrival[] | null
 }
 
 /** Without a terminal a line only every so often. */
 const PLAIN_EVERY_MS = 2_000
+/** And what has arrived less often. */
+const TABLE_EVERY_LINES = 3
 
 export class Display {
   readonly #terminal: Terminal
   #plainAt = 0
+  #plainLines = 0
+  readonly #target: string
 
-  /** With `json` stdout is left to the result. */
-  constructor(json: boolean) {
+  /** With `json` stdout is left to the result. `target` is where rows may be missing. */
+  constructor(json: boolean, target: string) {
+    this.#target = target
     const out = json ? process.stderr : process.stdout
     this.#terminal = new Terminal(process.stdout, out, process.env)
   }
@@ -47,13 +55,15 @@ export class Display {
 
   live(moment: Moment): void {
     const line = `  ${momentLine(moment)}`
+    const table = moment.arrivals === null ? [] : arrivalLines(moment.arrivals)
     if (this.#terminal.isLive) {
-      this.#terminal.status(line)
+      this.#terminal.status([...table, line].join('\n'))
       return
     }
     const nowMs = performance.now()
     if (nowMs - this.#plainAt < PLAIN_EVERY_MS) return
     this.#plainAt = nowMs
+    if (this.#plainLines++ % TABLE_EVERY_LINES === 0) for (const row of table) this.#terminal.note(row)
     this.#terminal.note(line)
   }
 
@@ -62,7 +72,7 @@ export class Display {
       ? this.#terminal.paint('green', 'equal')
       : this.#terminal.paint('red', 'NOT EQUAL')
     this.say(`  ${table.table.padEnd(20)} ${count(table.rows).padStart(12)} rows   ${word}`)
-    for (const line of mistakes(table)) this.say(`    ${line}`)
+    for (const line of mistakes(table, this.#target)) this.say(`    ${line}`)
   }
 
   conclusion(isEqual: boolean, text: string): void {
@@ -98,11 +108,20 @@ function momentLine({
   return parts.join('   ')
 }
 
-function mistakes(table: TableVerdict): readonly string[] {
+function arrivalLines(arrivals: readonly Arrival[]): readonly string[] {
+  const head = `  ${''.padEnd(14)}${'Postgres'.padStart(12)}${'client'.padStart(12)}${'updates'.padStart(10)}   last one`
+  const lines = arrivals.map(({ table, source, target, updates, changedMs }) => {
+    const numbers = `${count(source).padStart(12)}${count(target).padStart(12)}${count(updates).padStart(10)}`
+    return `  ${table.padEnd(14)}${numbers}   ${changedMs === null ? '' : `${time(changedMs)} ago`}`
+  })
+  return [head, ...lines]
+}
+
+function mistakes(table: TableVerdict, target: string): readonly string[] {
   const { missing, unexpected, different, columns, examples } = table
   const counts = [
-    missing > 0 ? `${count(missing)} missing in ClickHouse` : '',
-    unexpected > 0 ? `${count(unexpected)} only in ClickHouse` : '',
+    missing > 0 ? `${count(missing)} missing in ${target}` : '',
+    unexpected > 0 ? `${count(unexpected)} only in ${target}` : '',
     different > 0 ? `${count(different)} with other values` : '',
   ].filter((text) => text !== '')
   return [

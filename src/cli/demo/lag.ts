@@ -1,13 +1,11 @@
-/** How long a commit in Postgres takes to be visible in ClickHouse, measured from outside. */
+/** How long a commit in Postgres takes to be visible in the target, measured from outside. */
 import { setTimeout as delay } from 'node:timers/promises'
-import { type ClickHouseClient, ClickHouseError } from '@clickhouse/client'
 import pg from 'pg'
 
 export interface LagOptions {
   readonly postgres: string
-  readonly clickhouse: ClickHouseClient
-  /** Table of ClickHouse that the table `pulse` becomes. */
-  readonly target: string
+  /** The largest id of the table `pulse` that is visible; 0 without any. */
+  newestMark(): Promise<number>
   onFailure(error: unknown): void
 }
 
@@ -28,6 +26,7 @@ export class LagProbe {
   #tasks: readonly Promise<void>[] = []
   #isStopping = false
   #last = 0
+  #seen = 0
 
   constructor(options: LagOptions) {
     this.#options = options
@@ -62,7 +61,17 @@ export class LagProbe {
     }
   }
 
-  /** No more marks; those under way are still waited for by `look` until `stop`. */
+  /** The id of a mark that is written after this call. */
+  get nextMark(): number {
+    return this.#last + 1
+  }
+
+  /** The newest mark that is visible. */
+  get seenMark(): number {
+    return this.#seen
+  }
+
+  /** No more marks. */
   async stop(): Promise<void> {
     this.#isStopping = true
     await Promise.allSettled(this.#tasks)
@@ -86,26 +95,13 @@ export class LagProbe {
 
   async #look(): Promise<void> {
     while (!this.#isStopping) {
-      const seen = await this.#newest()
+      const seen = await this.#options.newestMark()
+      this.#seen = seen
       const nowMs = performance.now()
       while (this.#waiting.length > 0 && this.#waiting[0]!.id <= seen) {
         this.#samples.push(nowMs - this.#waiting.shift()!.atMs)
       }
       await delay(LOOK_EVERY_MS)
-    }
-  }
-
-  async #newest(): Promise<number> {
-    try {
-      const result = await this.#options.clickhouse.query({
-        query: `SELECT toUInt32(max(id)) FROM ${this.#options.target}`,
-        format: 'JSONCompactEachRow',
-      })
-      const [row] = await result.json<[number]>()
-      return row?.[0] ?? 0
-    } catch (error) {
-      if (error instanceof ClickHouseError && error.type === 'UNKNOWN_TABLE') return 0
-      throw error
     }
   }
 }

@@ -5,18 +5,24 @@ import pg from 'pg'
 import type { ShopSize } from './schema.ts'
 import { addTierColumn, anyTransaction, bigTransaction, Shop } from './transactions.ts'
 
+/** How much is changed. */
+export interface LoadPace {
+  /** Per connection: about 3 row changes each. */
+  readonly transactionsPerSecond: number
+  /** Rows of the transactions that change many. */
+  readonly bigRows: number
+}
+
 export interface LoadOptions {
   readonly url: string
   readonly size: ShopSize
   readonly connections: number
+  readonly pace: LoadPace
   /** Something failed that is no conflict between the connections. */
   onFailure(error: unknown): void
 }
 
-/** Per connection: about 3 row changes each, and room for everything else on a small machine. */
-const TRANSACTIONS_PER_SECOND = 400
 const BIG_EVERY_MS = 1_500
-const BIG_ROWS = 1_000
 /** Shorter waits are added up: a timer is not exact. */
 const SHORTEST_WAIT_MS = 5
 /** Serialization failure, deadlock, lock timeout: transactions that lost to another one. */
@@ -38,14 +44,14 @@ export class Load {
   }
 
   async start(): Promise<void> {
-    const { connections, onFailure } = this.#options
+    const { connections, pace, onFailure } = this.#options
     for (let at = 0; at <= connections; at++) this.#clients.push(await connect(this.#options.url))
     const [big, ...small] = this.#clients
     let turn = 0
     this.#workers = [
-      this.#repeat(big!, () => bigTransaction(this.#shop, turn++, BIG_ROWS), BIG_EVERY_MS),
+      this.#repeat(big!, () => bigTransaction(this.#shop, turn++, pace.bigRows), BIG_EVERY_MS),
       ...small.map((client) =>
-        this.#repeat(client, () => anyTransaction(this.#shop), 1000 / TRANSACTIONS_PER_SECOND),
+        this.#repeat(client, () => anyTransaction(this.#shop), 1000 / pace.transactionsPerSecond),
       ),
     ]
     for (const worker of this.#workers) worker.catch(onFailure)

@@ -3,8 +3,10 @@ import { parseArgs } from 'node:util'
 import { closest } from '../../core/closest.ts'
 import { ConfigError } from '../../core/error.ts'
 import { columns } from '../help.ts'
+import type { TargetName } from './target.ts'
 
 export interface DemoOptions {
+  readonly sink: TargetName
   /** How long the load runs beside the stream, in seconds. */
   readonly seconds: number
   /** Rows that are there before anything is replicated. */
@@ -14,12 +16,21 @@ export interface DemoOptions {
 }
 
 const known = {
+  sink: {
+    type: 'string',
+    value: 'name',
+    summary: 'Where the rows go: clickhouse, the default, or zero (a zero-cache and a Zero client).',
+  },
   seconds: {
     type: 'string',
     value: 'n',
     summary: 'How long the load runs after the first copy; 20 by default.',
   },
-  rows: { type: 'string', value: 'n', summary: 'Rows that are there at the beginning; 200000 by default.' },
+  rows: {
+    type: 'string',
+    value: 'n',
+    summary: 'Rows that are there at the beginning; 200000 by default, 20000 with zero.',
+  },
   json: {
     type: 'boolean',
     summary: 'The last line of stdout is the result as JSON; all text goes to stderr.',
@@ -27,6 +38,12 @@ const known = {
   keep: { type: 'boolean', summary: 'Leave everything running at the end, to look around, until Ctrl-C.' },
   help: { type: 'boolean', summary: 'Show this help.' },
 } as const
+
+/** A Zero client holds every row in its memory. */
+const limits: Readonly<Record<TargetName, { readonly usualRows: string; readonly maxRows: number }>> = {
+  clickhouse: { usualRows: '200000', maxRows: 100_000_000 },
+  zero: { usualRows: '20000', maxRows: 50_000 },
+}
 
 /** Reads the arguments after `demo`; null asks for help. Throws `ConfigError` `cli/usage`. */
 export function readOptions(args: readonly string[]): DemoOptions | null {
@@ -39,9 +56,12 @@ export function readOptions(args: readonly string[]): DemoOptions | null {
     if (token.kind === 'option') given.set(token.name, checked(token.name, token.rawName, token.value))
   }
   if (given.has('help')) return null
+  const sink = sinkOf(given.get('sink') ?? 'clickhouse')
+  const { usualRows, maxRows } = limits[sink]
   return {
+    sink,
     seconds: number(given.get('seconds') ?? '20', '--seconds', { min: 1, max: 86_400, whole: false }),
-    rows: number(given.get('rows') ?? '200000', '--rows', { min: 1_000, max: 100_000_000, whole: true }),
+    rows: number(given.get('rows') ?? usualRows, '--rows', { min: 1_000, max: maxRows, whole: true }),
     json: given.has('json'),
     keep: given.has('keep'),
   }
@@ -53,8 +73,8 @@ export function demoHelp(): string {
     return [`--${name}${value}`, option.summary] as const
   })
   return [
-    'Starts a real Postgres and a real ClickHouse in a temporary folder, fills a shop, replicates it while it is',
-    'being changed, kills the replicating process and starts it again, and compares every row at the end.',
+    'Starts a real Postgres and a real ClickHouse (or zero-cache) in a temporary folder, fills a shop, replicates it',
+    'while it is being changed, kills the replicating process and starts it again, and compares every row at the end.',
     '',
     'Usage: sluice demo',
     '',
@@ -62,6 +82,11 @@ export function demoHelp(): string {
     '',
     'Exit codes: 0 equal, 1 failure, 2 mistake in usage, 3 a package for the servers is missing, 4 not equal.',
   ].join('\n')
+}
+
+function sinkOf(name: string): TargetName {
+  if (Object.hasOwn(limits, name)) return name as TargetName
+  throw usage(`--sink must be ${Object.keys(limits).join(' or ')}`)
 }
 
 function checked(name: string, shown: string, value: string | undefined): string {

@@ -4,16 +4,17 @@ import { writeFile } from 'node:fs/promises'
 export const PIPELINE = 'shop'
 /** The name that the source derives from the pipeline's. */
 export const SLOT = `sluice_${PIPELINE}`
-/** View of a table's current rows, by the default of the sink. */
+/** View of a table's current rows, by the default of the ClickHouse sink. */
 export const currentRows = (table: string): string => `${table}__current`
 
 export interface Endpoints {
   readonly postgres: string
-  readonly clickhouse: { readonly url: string; readonly user: string; readonly password: string }
+  /** The entry below `sinks`. */
+  readonly sink: string
 }
 
 /** Writes the config file of the demo. It holds passwords: only its owner can read it. */
-export async function writeConfig(path: string, { postgres, clickhouse }: Endpoints): Promise<void> {
+export async function writeConfig(path: string, { postgres, sink }: Endpoints): Promise<void> {
   const text = `# The pipeline of the demo. Yours looks the same, with your servers.
 name: ${PIPELINE}
 
@@ -24,15 +25,6 @@ source:
 tables: ['public.*']
 
 sinks:
-  lake:
-    type: clickhouse
-    url: ${clickhouse.url}
-    username: ${clickhouse.user}
-    password: ${JSON.stringify(clickhouse.password)}
-    database: ${PIPELINE}
-    createDatabase: true
-    # The default, 1s, makes fewer and larger inserts; this shows changes sooner.
-    flushInterval: 200ms
-`
+${sink}`
   await writeFile(path, text, { mode: 0o600 })
 }

@@ -3,29 +3,33 @@ import { existsSync, rmSync } from 'node:fs'
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type ClickHouseClient, ClickHouseLogLevel, createClient } from '@clickhouse/client'
 import pg from 'pg'
 
 import { CoreError, PreconditionError } from '../../core/error.ts'
-import { startClickHouse, type ClickHouseServer } from './servers/clickhouse.ts'
+import { ClickHouseTarget } from './clickhouse-target.ts'
 import { MissingPackageError } from './servers/missing-package.ts'
 import { startPostgres, type PostgresServer } from './servers/postgres.ts'
+import type { Target, TargetName } from './target.ts'
+import { ZeroTarget } from './zero-target.ts'
 
 export interface Stage {
   /** Holds everything that the demo writes. */
   readonly folder: string
   readonly postgres: PostgresServer
-  readonly clickhouse: ClickHouseServer
   readonly source: pg.Client
-  readonly target: ClickHouseClient
-  readonly versions: { readonly postgres: string; readonly clickhouse: string }
+  readonly target: Target
+  readonly version: string
 }
 
-/** Starts both servers. Disposing of `cleanup` ends them and removes the folder, also when the start failed halfway. */
-export async function openStage(cleanup: AsyncDisposableStack): Promise<Stage> {
+/** Starts the source and the target. Disposing of `cleanup` ends them and removes the folder, also when the start failed halfway. */
+export async function openStage(cleanup: AsyncDisposableStack, sink: TargetName): Promise<Stage> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-demo-'))
-  const servers: { readonly pid: number }[] = []
-  const atExit = (): void => removeNow(folder, servers)
+  const pids: (() => readonly number[])[] = []
+  const atExit = (): void =>
+    removeNow(
+      folder,
+      pids.flatMap((now) => now()),
+    )
   process.once('exit', atExit)
   cleanup.defer(async () => {
     await rm(folder, { recursive: true, force: true, maxRetries: 5 })
@@ -33,42 +37,35 @@ export async function openStage(cleanup: AsyncDisposableStack): Promise<Stage> {
   })
   // Postgres does not run as root: its user must be able to walk through.
   if (process.getuid?.() === 0) await chmod(folder, 0o711)
-  const [postgres, clickhouse] = await both(
+  const [postgres, target] = await both(
     startPostgres({ dir: join(folder, 'postgres') }).then((server) => cleanup.use(server)),
-    startClickHouse({ dir: join(folder, 'clickhouse') }).then((server) => cleanup.use(server)),
+    startTarget(sink, folder).then((started) => cleanup.use(started)),
   )
-  servers.push(postgres, clickhouse)
+  pids.push(
+    () => [postgres.pid],
+    () => target.servers.map(({ pid }) => pid),
+  )
   const source = new pg.Client({ connectionString: postgres.url, application_name: 'demo' })
   // The next query reports a lost connection.
   source.on('error', () => {})
   cleanup.defer(() => source.end())
   await source.connect()
-  const { url, user: username, password } = clickhouse
-  const target = createClient({
-    url,
-    username,
-    password,
-    request_timeout: 600_000,
-    // Errors are reported where they are caught.
-    log: { level: ClickHouseLogLevel.OFF },
-  })
-  cleanup.defer(() => target.close())
   const version = await source.query<{ server_version: string }>('SHOW server_version')
-  const answer = await target.query({ query: 'SELECT version()', format: 'JSONCompactEachRow' })
-  const [row] = await answer.json<[string]>()
-  return {
-    folder,
-    postgres,
-    clickhouse,
-    source,
-    target,
-    versions: { postgres: version.rows[0]!.server_version, clickhouse: row![0] },
+  return { folder, postgres, source, target, version: version.rows[0]!.server_version }
+}
+
+function startTarget(sink: TargetName, folder: string): Promise<Target & AsyncDisposable> {
+  switch (sink) {
+    case 'clickhouse':
+      return ClickHouseTarget.start(join(folder, 'clickhouse'))
+    case 'zero':
+      return ZeroTarget.start(folder)
   }
 }
 
 /** When the process ends in the middle, as it does when nobody reads its output any more. */
-function removeNow(folder: string, servers: readonly { readonly pid: number }[]): void {
-  for (const { pid } of servers) {
+function removeNow(folder: string, pids: readonly number[]): void {
+  for (const pid of pids) {
     try {
       // Postgres ends its own processes at this signal, and without delay.
       if (pid > 0) process.kill(pid, 'SIGQUIT')

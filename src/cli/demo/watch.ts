@@ -6,6 +6,7 @@ import type { Display } from './display.ts'
 import type { LagProbe } from './lag.ts'
 import type { Load } from './load.ts'
 import type { Replicator } from './replicator.ts'
+import type { Arrival, Target } from './target.ts'
 
 export interface Watched {
   readonly display: Display
@@ -13,6 +14,7 @@ export interface Watched {
   readonly replicator: Replicator
   readonly load: Load
   readonly probe: LagProbe
+  readonly target: Target
 }
 
 interface Sample {
@@ -31,6 +33,8 @@ export class Watch {
   readonly #startMs = performance.now()
   #samples: Sample[] = []
   #shownMs = this.#startMs
+  #arrivals: readonly Arrival[] | null = null
+  #isCounting = false
 
   constructor(watched: Watched) {
     this.#watched = watched
@@ -40,6 +44,15 @@ export class Watch {
   async for(ms: number): Promise<void> {
     const endMs = performance.now() + ms
     await this.until(() => performance.now() >= endMs)
+  }
+
+  /** Until it is done. */
+  async during<Value>(work: Promise<Value>): Promise<Value> {
+    let isDone = false
+    const done = work.finally(() => (isDone = true))
+    done.catch(() => {})
+    await this.until(() => isDone)
+    return done
   }
 
   /** Until it is true, or until the demo ends: then it throws why. */
@@ -58,6 +71,7 @@ export class Watch {
     this.#shownMs = atMs
     this.#samples.push({ atMs, committed: load.changes, replicated: replicator.changes })
     while (this.#samples.length > 2 && this.#samples[1]!.atMs < atMs - RATE_MS) this.#samples.shift()
+    this.#count()
     const { status } = replicator
     display.live({
       seconds: (atMs - this.#startMs) / 1000,
@@ -66,7 +80,20 @@ export class Watch {
       committedPerSecond: this.#rate((sample) => sample.committed),
       replicatedPerSecond: this.#rate((sample) => sample.replicated),
       lagMs: probe.nowMs,
+      arrivals: this.#arrivals,
     })
+  }
+
+  /** One after the other, and shown the next time. */
+  #count(): void {
+    const { target, course } = this.#watched
+    if (this.#isCounting) return
+    const arrivals = target.arrivals()
+    if (arrivals === null) return
+    this.#isCounting = true
+    arrivals
+      .then((counted) => (this.#arrivals = counted), course.fail)
+      .finally(() => (this.#isCounting = false))
   }
 
   #rate(of: (sample: Sample) => number): number {

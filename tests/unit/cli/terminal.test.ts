@@ -21,6 +21,15 @@ describe('Terminal', () => {
     expect(err()).toBe('012345678')
   })
 
+  it('replaces a status of several lines, each cut to the width', () => {
+    const { terminal, err } = open({ isTTY: true, columns: 6 })
+    terminal.status('12345678\nabc\nx')
+    terminal.note('log')
+    terminal.status('')
+    const clear = `${CLEAR}\u001b[1A\u001b[2K\u001b[1A\u001b[2K`
+    expect(err()).toBe(`12345\nabc\nx${clear}log\n12345\nabc\nx${clear}`)
+  })
+
   it('has neither status line nor colours when nobody watches', () => {
     const { terminal, err } = open({})
     terminal.status('1 row')

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process'
 import { chown, mkdir, mkdtemp, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,6 +11,7 @@ import {
   prepareCluster,
 } from './postgres-files.ts'
 import { MissingPackageError } from './missing-package.ts'
+import { descendantsOf, signalAll } from './process-tree.ts'
 import { freePort, type Owner, ServerProcess, untilReady } from './server-process.ts'
 
 export interface PostgresOptions {
@@ -114,15 +114,9 @@ export class PostgresServer implements AsyncDisposable {
   async kill(): Promise<void> {
     if (this.#process === null) return
     // They have sessions of their own and would hold the shared memory until they notice.
-    const children = childrenOf(this.#process.pid)
+    const children = descendantsOf(this.#process.pid)
     await this.#process.end('SIGKILL', 10_000)
-    for (const child of children) {
-      try {
-        process.kill(child, 'SIGKILL')
-      } catch {
-        // It has ended by itself.
-      }
-    }
+    signalAll(children, 'SIGKILL')
   }
 
   /** Starts again on the same port and data: with recovery after `kill`, otherwise after a fast shutdown. */
@@ -218,15 +212,4 @@ async function folderFor(wanted: string | undefined, owner: Owner | null): Promi
   if (isReachable(dir, owner)) return dir
   const fix = 'Choose a folder whose parents everybody may enter, or do not run as root.'
   throw new Error(`Postgres cannot run as root, and its user (uid ${owner.uid}) cannot reach ${dir}. ${fix}`)
-}
-
-function childrenOf(parent: number): readonly number[] {
-  try {
-    const table = execFileSync('ps', ['-A', '-o', 'pid=', '-o', 'ppid='], { encoding: 'utf8' })
-    const rows = table.split('\n').map((line) => line.trim().split(/\s+/).map(Number))
-    return rows.flatMap(([pid, ppid]) => (ppid === parent && pid !== undefined ? [pid] : []))
-  } catch {
-    // Without `ps` the processes end by themselves, a little later.
-    return []
-  }
 }

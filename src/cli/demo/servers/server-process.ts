@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn, type StdioOptions } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 
 /** What to run, and how the guard ends it when this process is gone. */
@@ -72,6 +73,11 @@ export class ServerProcess {
     return this.#child.pid !== undefined && this.#child.exitCode === null && this.#child.signalCode === null
   }
 
+  /** Resolves when the process is gone. */
+  get exited(): Promise<void> {
+    return this.#exited
+  }
+
   /** The last lines that this process has logged, for error messages. */
   lastWords(lines = 20): string {
     const log = readFileSync(this.#logFile).subarray(this.#logStart).toString()
@@ -135,4 +141,37 @@ export async function freePort(): Promise<number> {
   server.close()
   if (address === null || typeof address === 'string') throw new Error('No free port could be found.')
   return address.port
+}
+
+/**
+ * A free port whose `neighbours` next ones are free too, below those that the system gives to outgoing connections: a
+ * server that is down for a while gets it back.
+ */
+export async function lastingPort(neighbours = 0): Promise<number> {
+  for (;;) {
+    const first = randomInt(10_000, 31_000)
+    const ports = Array.from({ length: neighbours + 1 }, (_, at) => first + at)
+    if ((await Promise.all(ports.map(isPortFree))).every(Boolean)) return first
+  }
+}
+
+/** Whether somebody listens on a port of the loopback interface; unlike `isPortFree` it does not take the port itself. */
+export function isListening(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1')
+    socket.once('error', () => resolve(false))
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+  })
+}
+
+/** Whether nobody listens on a port of the loopback interface. */
+export function isPortFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer()
+    server.once('error', () => resolve(false))
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
+  })
 }

@@ -20,7 +20,7 @@ export class ChangeLog {
   readonly #path: string
   readonly #worker: Worker
   readonly #waiting = new Map<number, Waiting>()
-  readonly opened: Opened
+  #opened: Opened
   readonly reader: LogReader
   readonly positions: PositionWriter
   #nextId = 0
@@ -32,7 +32,7 @@ export class ChangeLog {
   private constructor(path: string, worker: Worker, opened: Opened) {
     this.#path = path
     this.#worker = worker
-    this.opened = opened
+    this.#opened = opened
     this.reader = new LogReader(path)
     this.positions = new PositionWriter(opened.parts.reduce((last, { id }) => Math.max(last, id), 0) + 1)
     this.#head = opened.head
@@ -59,6 +59,17 @@ export class ChangeLog {
     }
   }
 
+  /** What was on the disk when it was opened, or reset. */
+  get opened(): Opened {
+    return this.#opened
+  }
+
+  /** Back to what is on the disk, for a new attempt. */
+  async reset(): Promise<void> {
+    const answer = await this.request({ kind: 'reset' })
+    if (answer.kind === 'opened') this.#opened = answer.opened
+  }
+
   /** Everything up to here is published; 0 before the first copy is complete. */
   get head(): Watermark {
     return this.#head
@@ -71,7 +82,7 @@ export class ChangeLog {
 
   /** The position of the rows; null when there is none. */
   position(): SourcePosition | null {
-    const { position, parts } = this.opened
+    const { position, parts } = this.#opened
     return position === null
       ? null
       : readPosition(position, (id) => parts.find((part) => part.id === id)?.body ?? null)

@@ -98,6 +98,10 @@ export const ZeroConfig = struct({
     described('Let in whoever asks, also from other machines, also when there are tokens.'),
     withDefault(false),
   ),
+  origins: list(text()).pipe(
+    described('Web pages that may connect without a token, such as https://app.example.com.'),
+    withDefault([]),
+  ),
   publications: record(Publication).pipe(
     described('Named selections that subscribers may ask for; without asking they get everything.'),
     withDefault({}),

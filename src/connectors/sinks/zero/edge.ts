@@ -42,6 +42,7 @@ export function openEdge(options: EdgeOptions): Promise<Listener> {
     {
       tokens: config.tokens,
       anonymous: config.anonymous,
+      origins: config.origins,
       ...(config.jwt === undefined ? {} : { jwt: jwtOptions(config.jwt) }),
     },
     logger,
@@ -73,7 +74,7 @@ export function openEdge(options: EdgeOptions): Promise<Listener> {
 function streamRoute({ config, log, publications, subscribers, logger }: EdgeOptions): Route {
   return {
     path: STREAM_PATH,
-    async upgrade(socket, { url, identity }) {
+    async upgrade(socket, { url, identity }, stream) {
       const shard = readShard(url.searchParams.get('appID'), url.searchParams.get('shardNum'))
       const request = readStreamRequest(url)
       const reason =
@@ -89,7 +90,7 @@ function streamRoute({ config, log, publications, subscribers, logger }: EdgeOpt
       const view = new ZeroView(shard, request.publications, publications, (id) => log.reader.version(id))
       const id = [identity.name, `${shard.appID}_${shard.shardNum}`, ...request.publications].join('/')
       const subscription = { request, id, view, publications, log, subscribers, logger }
-      await new Subscription(socket, subscription).run()
+      await new Subscription(socket, stream, subscription).run()
     },
   }
 }

@@ -43,6 +43,30 @@ export class FrameBuffer {
     this.#at += length
   }
 
+  /**
+   * The messages as WebSocket frames of text, one behind the other, as a server sends them uncompressed (RFC 6455, section
+   * 5.2). The result is the caller's own; this one starts anew with its memory.
+   */
+  takeFramed(): Buffer {
+    let size = this.#at
+    let start = 0
+    for (const end of this.#ends) {
+      size += headerSize(end - start)
+      start = end
+    }
+    const framed = Buffer.allocUnsafeSlow(size)
+    let to = 0
+    start = 0
+    for (const end of this.#ends) {
+      to = writeHeader(framed, to, end - start)
+      to += this.#bytes.copy(framed, to, start, end)
+      start = end
+    }
+    this.#at = 0
+    this.#ends = []
+    return framed
+  }
+
   /** The messages, in order; the buffer is theirs now, and this one starts anew. */
   take(): readonly Buffer[] {
     let start = 0
@@ -64,4 +88,27 @@ export class FrameBuffer {
     this.#bytes.copy(grown, 0, 0, this.#at)
     this.#bytes = grown
   }
+}
+
+/** FIN, opcode text. */
+const TEXT_FRAME = 0x81
+
+function headerSize(length: number): number {
+  if (length < 126) return 2
+  return length < 65536 ? 4 : 10
+}
+
+/** Returns where the payload begins. */
+function writeHeader(to: Buffer, at: number, length: number): number {
+  to[at] = TEXT_FRAME
+  if (length < 126) {
+    to[at + 1] = length
+    return at + 2
+  }
+  if (length < 65536) {
+    to[at + 1] = 126
+    return to.writeUInt16BE(length, at + 2)
+  }
+  to[at + 1] = 127
+  return to.writeBigUInt64BE(BigInt(length), at + 2)
 }

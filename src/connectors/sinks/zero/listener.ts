@@ -18,6 +18,7 @@ import { ConfigError, ConnectionError } from '../../../core/error.ts'
 import { setAlarm } from './alarm.ts'
 import { type Authenticator, type Identity, withoutCredentials } from './auth.ts'
 import { Heartbeat } from './heartbeat.ts'
+import { RefusalLog } from './refusal-log.ts'
 import { readTlsFiles, type TlsFiles, TlsWatch } from './tls-files.ts'
 
 export interface ListenerOptions {
@@ -87,6 +88,7 @@ export class Listener {
   readonly #authenticator: Authenticator
   readonly #routes: ReadonlyMap<string, Route>
   readonly #log: Logger
+  readonly #refusals: RefusalLog
   readonly #now: () => number
   readonly #server: Server | TlsServer
   readonly #webSockets: WebSocketServer
@@ -110,6 +112,7 @@ export class Listener {
     this.#authenticator = authenticator
     this.#routes = new Map(routes.map((route) => [route.path, route]))
     this.#log = log
+    this.#refusals = new RefusalLog(log, now)
     this.#now = now
     this.#server = server
     this.#webSockets = new WebSocketServer({
@@ -300,7 +303,7 @@ export class Listener {
     if ('status' in admission) {
       const { status, reason } = admission
       // The path is not named: who mistypes the address may have put the token there.
-      this.#log.warn(`a connection was refused: ${reason}`, { status, remote: request.socket.remoteAddress })
+      this.#refusals.refused(reason, { status, remote: request.socket.remoteAddress })
     }
     return admission
   }

@@ -33,8 +33,14 @@ CREATE TABLE subscribers (id TEXT PRIMARY KEY, acked INTEGER NOT NULL, seen INTE
 /** The writer's connection; holds the file against other processes until it is closed. */
 export interface LogFile {
   readonly db: DatabaseSync
+  /** A transaction that brought so many bytes of records was committed. */
+  committed(bytes: number): void
   close(): void
 }
+
+/** Commits, and bytes of records, after which the journal is moved into the file: little enough to take no time. */
+const CHECKPOINT_COMMITS = 1000
+const CHECKPOINT_BYTES = 8 * 1024 * 1024
 
 /** Opens or makes the file for writing. Throws what Node and SQLite say; see `log-errors.ts`. */
 export function openLogFile(path: string): LogFile {
@@ -53,8 +59,21 @@ export function openLogFile(path: string): LogFile {
       db.close()
       throw error
     }
+    let commits = 0
+    let written = 0
     return {
       db,
+      committed(bytes) {
+        written += bytes
+        if (++commits < CHECKPOINT_COMMITS && written < CHECKPOINT_BYTES) return
+        commits = written = 0
+        // While a snapshot is read it gets no further than that; what is left waits for the next time.
+        try {
+          db.prepare('PRAGMA wal_checkpoint(PASSIVE)').get()
+        } catch {
+          // What was committed is in the journal: a disk that is full now shows at the next write.
+        }
+      },
       close() {
         db.close()
         lock.close()
@@ -93,7 +112,7 @@ function prepareFile(db: DatabaseSync): void {
   }
   // FULL: a commit is on the disk when it returns.
   db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -65536')
-  // Checkpoints of 32 MB: small enough that none takes long.
-  db.exec('PRAGMA wal_autocheckpoint = 4096; PRAGMA journal_size_limit = 67108864')
+  // Checkpoints by `committed`: SQLite would try one at each commit while a snapshot is read, for seconds in all.
+  db.exec('PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864')
   if (tables === 0) db.exec(`BEGIN IMMEDIATE; ${TABLES} COMMIT`)
 }

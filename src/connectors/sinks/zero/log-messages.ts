@@ -1,4 +1,5 @@
 /** What the main thread asks of the thread that writes the change log, and what it answers. */
+import type { PackedItems } from './chunk-items.ts'
 import type { EvolutionStep } from './evolve.ts'
 import type { PositionPart, PositionText } from './position-text.ts'
 import type { FilterNumbers } from './publications.ts'
@@ -53,7 +54,7 @@ export interface ItemCommit {
 /** What is applied as a whole or not at all. */
 export interface Chunk {
   readonly buffer: Uint8Array
-  readonly items: readonly ChunkItem[]
+  readonly items: PackedItems
   /** Position of the last commit; without one the transaction stays open. */
   readonly position: PositionText | null
 }
@@ -126,6 +127,8 @@ export type Request =
       readonly seenMs: number
     }
   | { readonly kind: 'upkeep'; readonly request: UpkeepRequest }
+  /** Forgets what is not durable, and says what is. */
+  | { readonly kind: 'reset' }
   | { readonly kind: 'close' }
 
 export type Answer =
@@ -139,6 +142,7 @@ export type Answer =
       readonly versions: Opened['versions']
     }
   | { readonly kind: 'upkept'; readonly bytes: number; readonly lost: boolean; readonly more: boolean }
+  | { readonly kind: 'opened'; readonly opened: Opened }
   | { readonly kind: 'failed'; readonly failure: Failure }
 
 /** An error that crossed threads. */

@@ -19,6 +19,7 @@ const { path, publications: definitions } = workerData as LogWorkerData
 function start(): void {
   let writer: LogWriter
   let opened: Opened
+  let filters: FilterNumbers
   try {
     const file = openLogFile(path)
     try {
@@ -33,7 +34,8 @@ function start(): void {
       })
       const numbers = publications.numbers
       writer.beside((store) => store.setMeta('filters', JSON.stringify(numbers)))
-      opened = { ...writer.opened(), filters: numbers }
+      filters = numbers
+      opened = { ...writer.opened(), filters }
     } catch (error) {
       file.close()
       throw error
@@ -43,7 +45,7 @@ function start(): void {
     return
   }
   port.on('message', ({ id, request }: { id: number; request: Request }) => {
-    port.postMessage({ id, answer: answerTo(writer, request) })
+    port.postMessage({ id, answer: answerTo(writer, request, filters) })
     if (request.kind === 'close') port.close()
   })
   port.postMessage({ opened })
@@ -57,7 +59,8 @@ function storedNumbers({ db }: LogFile): FilterNumbers {
   return row === undefined ? {} : (JSON.parse(row.value) as FilterNumbers)
 }
 
-function answerTo(writer: LogWriter, request: Request): Answer {
+function answerTo(writer: LogWriter, request: Request, filters: FilterNumbers): Answer {
+  writer.begin()
   try {
     switch (request.kind) {
       case 'apply':
@@ -76,6 +79,9 @@ function answerTo(writer: LogWriter, request: Request): Answer {
         return writer.beside((store) => store.saveSubscriber(request.id, request.acked, request.seenMs))
       case 'upkeep':
         return writer.upkeep((store) => keepUp(store, writer.head, request.request))
+      case 'reset':
+        writer.reset()
+        return { kind: 'opened', opened: { ...writer.opened(), filters } }
       case 'close':
         return writer.close()
     }

@@ -7,6 +7,7 @@
  * meanwhile becomes one transaction of the log, see `publish.ts`.
  */
 import type { DatabaseSync } from 'node:sqlite'
+import { unpackItems } from './chunk-items.ts'
 import type { LogFile } from './log-file.ts'
 import {
   type Answer,
@@ -21,6 +22,7 @@ import {
   type TableChange,
   type Watermark,
 } from './log-messages.ts'
+import { loadState, type State } from './log-state.ts'
 import { LogStore, type RowMask } from './log-store.ts'
 import type { UpkeepResult } from './log-upkeep.ts'
 import type { PositionText } from './position-text.ts'
@@ -28,27 +30,6 @@ import { publishCopies } from './publish.ts'
 import { applyRecords } from './apply-records.ts'
 import type { TableVersion } from './table-version.ts'
 import { changeTable } from './table-changes.ts'
-
-/** Everything that a rollback takes back with the file. Replaced, never changed. */
-interface State {
-  readonly head: Watermark
-  /** The transaction of the log that is being written; null between transactions. */
-  readonly open: Watermark | null
-  /** Nothing is published before a position that is not partial, and not before `waitOrder`. */
-  readonly waiting: boolean
-  readonly waitOrder: string | null
-  readonly order: string | null
-  readonly tables: ReadonlyMap<string, StoredTable>
-  readonly parts: ReadonlySet<number>
-  /** What is not committed needs a position before it may be: rows of the log, or changes of tables. */
-  readonly bound: boolean
-  /** The last change has left a table without its rows: a copy has to bring them. */
-  readonly isEmptied: boolean
-  /** Somebody asked for a watermark of its own while a transaction was open. */
-  readonly bump: boolean
-  /** A watermark that surely has an entry; null says nothing. */
-  readonly appended: Watermark | null
-}
 
 /** Rows that were accepted went with a transaction that SQLite gave up: the pipeline has to start again. */
 export class LostError extends Error {}
@@ -69,6 +50,11 @@ export class LogWriter {
   #state: State
   /** Watermarks of this start are above: also those that another copy of the file has given out are not repeated. */
   readonly #floor: Watermark
+  /** The open SQLite transaction has what was accepted before this request. */
+  #carries = true
+
+  /** Of records, since the last commit. */
+  #uncommittedBytes = 0
 
   /** `now` in milliseconds since 1970 UTC. */
   constructor(file: LogFile, now: () => number, rules: RowRules) {
@@ -79,10 +65,16 @@ export class LogWriter {
     this.#state = this.#load()
     this.#floor = Math.max(this.#state.head, Math.floor(now() * 1000))
     this.#resumeOpen()
+    this.#dropUnplaced()
   }
 
   get head(): Watermark {
     return this.#state.head
+  }
+
+  /** To be called before each request: one that fails can be repeated if nothing else is lost with it. */
+  begin(): void {
+    this.#carries = this.#db.isTransaction
   }
 
   opened(): Omit<Opened, 'filters'> {
@@ -101,13 +93,14 @@ export class LogWriter {
   apply(chunk: Chunk): Answer {
     this.#atomically(() => {
       let start = 0
-      for (const item of chunk.items) {
+      for (const item of unpackItems(chunk.items)) {
         if (item.end > start) this.#rows(chunk.buffer, start, item)
         start = item.end
         if (item.commit !== null) this.#commit(item.commit)
       }
       if (chunk.position !== null) this.#keep(chunk.position)
     })
+    this.#uncommittedBytes += chunk.buffer.length
     if (chunk.position !== null) this.#end()
     else this.#endCopyStep()
     return this.#done()
@@ -174,6 +167,14 @@ export class LogWriter {
     const result = this.#atomically(() => work(this.#store))
     this.#commitFile()
     return { kind: 'upkept', ...result }
+  }
+
+  /** Back to what is durable: what was not comes again. */
+  reset(): void {
+    if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
+    this.#store.forgetCached()
+    this.#state = this.#load()
+    this.#dropUnplaced()
   }
 
   close(): Answer {
@@ -278,7 +279,7 @@ export class LogWriter {
       this.#set({ parts: new Set(position.parts.map(({ id }) => id)) })
     }
     this.#store.setMeta('position', position.text)
-    this.#set({ order: position.order })
+    this.#set({ order: position.order, isPartial: position.partial })
   }
 
   #set(change: Partial<State>): void {
@@ -287,13 +288,13 @@ export class LogWriter {
 
   /** Makes the open SQLite transaction durable. */
   #end(): void {
-    if (this.#state.bump && this.#state.open === null && !this.#state.waiting) {
-      this.#set({ bump: false })
-      if (this.#state.head > 0) this.#atomically(() => this.#publish(null))
-    }
+    const { bump, open, waiting, head } = this.#state
+    const isBumped = bump && open === null && !waiting
+    if (isBumped && head > 0) this.#atomically(() => this.#publish(null))
     this.#set({ bound: false })
     this.#saveState()
     this.#commitFile()
+    if (isBumped) this.#set({ bump: false })
   }
 
   /** What a copy brings needs no position: it is thrown away when the copy does not end. */
@@ -310,14 +311,14 @@ export class LogWriter {
 
   #commitFile(): void {
     if (!this.#db.isTransaction) return
-    const before = this.#state
     try {
       this.#db.exec('COMMIT')
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
-      this.#state = before
-      throw this.#lost(error)
+      throw this.#undone(error)
     }
+    this.#file.committed(this.#uncommittedBytes)
+    this.#uncommittedBytes = 0
   }
 
   #bumpIfAsked(): void {
@@ -339,44 +340,45 @@ export class LogWriter {
       if (inside) this.#db.exec('RELEASE step')
       return result
     } catch (error) {
+      // SQLite may have given up all of the transaction by itself.
+      if (!this.#db.isTransaction) throw this.#undone(error)
       this.#store.forgetCached()
-      if (!this.#db.isTransaction) {
-        this.#state = this.#load()
-        throw inside ? this.#lost(error) : error
-      }
       this.#db.exec(inside ? 'ROLLBACK TO step; RELEASE step' : 'ROLLBACK')
       this.#state = before
       throw error
     }
   }
 
-  #lost(error: unknown): Error {
+  /** Back to what is on the disk. The error to throw: another one when more than this request is undone. */
+  #undone(error: unknown): unknown {
     this.#store.forgetCached()
     this.#state = this.#load()
+    if (!this.#carries) return error
     return new LostError('the transaction that was being written is lost', { cause: error })
   }
 
   #load(): State {
-    const text = this.#store.meta<string>('state')
-    const kept =
-      text === null
-        ? { head: 0, open: null, waiting: true, waitOrder: null }
-        : (JSON.parse(text) as Pick<State, 'head' | 'open' | 'waiting' | 'waitOrder'>)
-    const position = this.#store.meta<string>('position')
-    const tables = this.#store.allTables()
-    for (const { published, copy } of tables)
+    // Whoever asked for a watermark still waits.
+    const state = loadState(this.#store, (this.#state as State | undefined)?.bump ?? false)
+    for (const { published, copy } of state.tables.values())
       for (const rows of [published, copy])
         if (rows !== null) this.#rules.define(this.#store.version(rows.version))
-    return {
-      ...kept,
-      order: position === null ? null : (JSON.parse(position) as { order: string }).order,
-      tables: new Map(tables.map((table) => [table.source, table])),
-      parts: new Set(this.#store.positionParts().map(({ id }) => id)),
-      bound: false,
-      isEmptied: false,
-      bump: false,
-      appended: null,
-    }
+    return state
+  }
+
+  /** Copies that began behind the stored position: the source begins them again, and nothing waits for them before. */
+  #dropUnplaced(): void {
+    const { head, waiting, waitOrder, order, isPartial, tables } = this.#state
+    if (!waiting || head === 0 || waitOrder !== null || order === null || isPartial) return
+    this.#atomically(() => {
+      for (const table of tables.values()) {
+        if (table.copy === null) continue
+        this.#store.dropState(table.copy.state)
+        this.#setTable({ ...table, copy: null }, table.published === null)
+      }
+      this.#set({ waiting: false })
+    })
+    this.#end()
   }
 
   /** What an earlier run has begun goes on under a watermark of this one. */

@@ -12,19 +12,14 @@ import {
   type WriteResult,
 } from '../../../core/sink.ts'
 import { SCHEMA_CHANGES, tableName, type TableSchema } from '../../../core/table.ts'
-import { Catalog } from './catalog.ts'
-import { ChangeLog } from './change-log.ts'
+import type { Catalog } from './catalog.ts'
+import type { ChangeLog } from './change-log.ts'
 import type { ZeroConfig } from './config.ts'
-import { openEdge } from './edge.ts'
-import type { Listener } from './listener.ts'
 import type { ChunkItem, TableChange } from './log-messages.ts'
-import { loadWanted, planOptions, publicationDefinitions, tableProblems } from './options.ts'
+import { loadWanted, tableProblems } from './options.ts'
 import { PermissionsFile } from './permissions.ts'
-import { PermissionsSource } from './permissions-source.ts'
-import { Publications } from './publications.ts'
 import type { RecordWriter } from './record-writer.ts'
-import { Subscribers } from './subscribers.ts'
-import { Upkeep } from './upkeep.ts'
+import { Service } from './service.ts'
 import { WriteQueue } from './write-queue.ts'
 
 /** zero-cache takes no message beyond 100 MiB. */
@@ -32,13 +27,11 @@ const MAX_ROW_BYTES = 64 * 1024 * 1024
 const FLUSH_INTERVAL_MS = 250
 
 interface Connected {
+  readonly context: SinkContext
+  readonly service: Service
   readonly log: ChangeLog
   readonly catalog: Catalog
-  readonly publications: Publications
   readonly queue: WriteQueue
-  readonly upkeep: Upkeep
-  readonly permissions: PermissionsSource
-  readonly listener: Listener
 }
 
 export class ZeroWebSocketSink extends Sink {
@@ -61,7 +54,7 @@ export class ZeroWebSocketSink extends Sink {
 
   /** Where subscribers connect to, while connected. */
   get address(): { readonly host: string; readonly port: number } | null {
-    const listener = this.#connected?.listener
+    const listener = this.#connected?.service.listener
     return listener === undefined ? null : { host: this.#config.host, port: listener.port }
   }
 
@@ -104,31 +97,22 @@ export class ZeroWebSocketSink extends Sink {
     return tableProblems(this.#config, await loadWanted(this.#config, now), tables)
   }
 
-  override async connect({ log: logger, now }: SinkContext): Promise<SinkResume> {
-    const config = this.#config
-    const wanted = await loadWanted(config, now)
-    const definitions = publicationDefinitions(config)
-    const worried = ({ message, code, fix }: Problem): void => logger.warn(message, { code, fix })
-    const log = await ChangeLog.open(config.path, definitions)
+  override async connect(context: SinkContext): Promise<SinkResume> {
+    const service = await Service.open(this.#config, context)
+    const { log } = service
     try {
-      const { opened } = log
-      const publications = new Publications(definitions, opened.filters)
-      const catalog = new Catalog(planOptions(config, wanted, worried), opened)
       const position = log.position()
-      const queue = new WriteQueue(log, position)
-      const subscribers = new Subscribers(log.reader.subscribers(), now)
-      const upkeep = new Upkeep({ log, subscribers, config, logger, now })
-      for (const version of catalog.current) publications.define(version)
-      await log.request({ kind: 'publications', fingerprints: publications.fingerprints() })
-      const permissions = await PermissionsSource.open(config, log, logger)
-      const listener = await openEdge({ config, log, publications, subscribers, logger, now })
-      this.#connected = { log, catalog, publications, queue, upkeep, permissions, listener }
+      this.#connected = {
+        context,
+        service,
+        log,
+        catalog: service.catalog(context),
+        queue: new WriteQueue(log, position),
+      }
       this.#order = position?.order ?? null
-      upkeep.start()
-      logger.info('serving', { host: config.host, port: listener.port, tls: config.tls !== undefined })
       return { position }
     } catch (error) {
-      await log.close()
+      await service[Symbol.asyncDispose]()
       throw error
     }
   }
@@ -147,8 +131,8 @@ export class ZeroWebSocketSink extends Sink {
   }
 
   override async writeBatch(batch: RecordBatch, _context: WriteContext): Promise<WriteResult> {
-    const { queue, upkeep, catalog } = this.#require()
-    upkeep.refuseWhenFull()
+    const { queue, service, catalog } = this.#require()
+    service.upkeep.refuseWhenFull()
     const { position, heartbeat } = batch
     if (heartbeat !== null && this.#order !== null && heartbeat.position.order < this.#order)
       await this.#rewind(heartbeat.position)
@@ -180,10 +164,8 @@ export class ZeroWebSocketSink extends Sink {
     const connected = this.#connected
     this.#connected = null
     if (connected === null) return
-    connected.permissions.close()
-    await connected.upkeep.stop()
-    await connected.listener.close()
-    await connected.log.close()
+    // Between two attempts subscribers go on with what there is.
+    await connected.service.leave(connected.context)
   }
 
   /** Rows into records; an item of the chunk per transaction. */
@@ -234,15 +216,16 @@ export class ZeroWebSocketSink extends Sink {
 
   /** Makes a change of a table, in the order of the log; without one the table stays as it is. */
   async #tell(schema: TableSchema, change: TableChange | null, forget: boolean): Promise<void> {
-    const { queue, catalog, publications } = this.#require()
+    const { queue, catalog, service } = this.#require()
     await queue.drain()
     if (change !== null) return this.#apply(schema, change, forget)
     const version = catalog.define(schema)
-    if (version !== null) publications.define(version)
+    if (version !== null) service.publications.define(version)
   }
 
   async #apply(schema: TableSchema, change: TableChange, forget: boolean): Promise<void> {
-    const { queue, log, catalog, publications, permissions } = this.#require()
+    const { queue, log, catalog, service } = this.#require()
+    const { publications, permissions } = service
     const answer = await log.request({ kind: 'change', change, forget })
     if (forget) {
       queue.forget()
@@ -265,16 +248,16 @@ export class ZeroWebSocketSink extends Sink {
   /** Once all tables are announced: what the log has besides is gone. */
   async #sweep(): Promise<void> {
     if (this.#isSwept) return
-    const { catalog, log, queue, publications, permissions } = this.#require()
+    const { catalog, log, queue, service } = this.#require()
     if (catalog.uncopied !== null) throw catalog.uncopied
     for (const source of catalog.forgotten) {
       await queue.drain()
       await log.request({ kind: 'change', change: { kind: 'drop', source }, forget: false })
       catalog.forget(source)
-      publications.forget(source)
+      service.publications.forget(source)
     }
     this.#isSwept = true
-    await permissions.tables(catalog.names)
+    await service.permissions.tables(catalog.names)
   }
 
   #require(): Connected {

@@ -2,12 +2,13 @@
  * One zero-cache on one socket: a snapshot and then it leaves, or everything after its watermark and then what comes.
  * (Custom change source protocol of zero-cache, version 0.)
  */
+import type { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
 import type { Logger } from '../../../core/context.ts'
 import type { ChangeLog } from './change-log.ts'
 import { FrameBuffer } from './frame-buffer.ts'
 import { EntryKind, type Watermark } from './log-messages.ts'
-import type { Entry, Reading } from './log-reader.ts'
+import type { Entry, LogSnapshot, Reading } from './log-reader.ts'
 import * as messages from './messages.ts'
 import type { Publications } from './publications.ts'
 import { Sender } from './sender.ts'
@@ -46,9 +47,9 @@ export class Subscription {
   readonly #sent: Watermark[] = []
   #wake: (() => void) | null = null
 
-  constructor(socket: WebSocket, options: SubscriptionOptions) {
+  constructor(socket: WebSocket, stream: Duplex, options: SubscriptionOptions) {
     this.#socket = socket
-    this.#sender = new Sender(socket)
+    this.#sender = new Sender(socket, stream)
     this.#options = options
     socket.on('message', (data) => this.#received(String(data as Buffer)))
     socket.on('close', () => this.#wake?.())
@@ -70,15 +71,9 @@ export class Subscription {
   }
 
   async #snapshot(): Promise<void> {
-    const { log, id, subscribers, logger, view, publications } = this.#options
-    while (this.#sender.isOpen && !log.isWhole) await this.#change()
-    if (!this.#sender.isOpen) return
-    // Whoever had a snapshot before must not get the same watermark for another one.
-    const before = log.head
-    await log.request({ kind: 'bump' })
-    while (this.#sender.isOpen && (log.head === before || !log.isWhole)) await this.#change()
-    if (!this.#sender.isOpen) return
-    const snapshot = log.reader.snapshot()
+    const { id, subscribers, logger, view, publications } = this.#options
+    const snapshot = await this.#wholeState()
+    if (snapshot === null) return
     try {
       const { watermark } = snapshot
       subscribers.advance(id, this, watermark)
@@ -86,6 +81,24 @@ export class Subscription {
       const rows = await sendSnapshot(snapshot, view, publications, this.#sender)
       if (this.#sender.isOpen) logger.info('snapshot sent', { subscriber: id, rows })
     } finally {
+      snapshot.close()
+    }
+  }
+
+  /** The published state, as soon as there is one and under a watermark that nobody else got; null when nobody waits. */
+  async #wholeState(): Promise<LogSnapshot | null> {
+    const { log } = this.#options
+    for (;;) {
+      while (this.#sender.isOpen && !log.isWhole) await this.#change()
+      if (!this.#sender.isOpen) return null
+      // Whoever had a snapshot before must not get the same watermark for another one.
+      const before = log.head
+      await log.request({ kind: 'bump' })
+      while (this.#sender.isOpen && (log.head === before || !log.isWhole)) await this.#change()
+      if (!this.#sender.isOpen) return null
+      const snapshot = log.reader.snapshot()
+      if (!snapshot.waiting) return snapshot
+      // The thread that writes is further than what is known here: a copy goes on by now.
       snapshot.close()
     }
   }

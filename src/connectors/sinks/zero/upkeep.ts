@@ -80,7 +80,9 @@ export class Upkeep {
     const answer = await log.request({ kind: 'upkeep', request })
     if (answer.kind !== 'upkept') return false
     if (answer.lost) logger.warn('the change log is full: a subscriber that is away will have to begin anew')
-    this.#isFull = whenFull === 'stop' && answer.bytes > maxLogSize
+    // The newest transaction alone may be larger than the log may be, and stays when everybody has it.
+    const isHeld = request.acked < log.head
+    this.#isFull = whenFull === 'stop' && isHeld && !answer.more && answer.bytes > maxLogSize
     return answer.more
   }
 }

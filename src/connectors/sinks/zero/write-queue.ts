@@ -3,13 +3,17 @@
  * do, the more is made durable at once. One chunk is under way at a time; it is kept until it is answered, and handed
  * over again when that failed.
  */
+import { failpoint } from '../../../core/failpoint.ts'
 import type { SourcePosition } from '../../../core/position.ts'
 import type { ChangeLog } from './change-log.ts'
+import { packItems } from './chunk-items.ts'
 import type { Chunk, ChunkItem } from './log-messages.ts'
 import { RecordWriter } from './record-writer.ts'
 
 /** Bytes of records that may wait while others are being written. */
 const QUEUE_BYTES = 1024 * 1024
+/** Transactions that may wait: the shorter, the sooner one of them is seen. */
+const QUEUE_ITEMS = 2000
 
 interface UnderWay {
   readonly chunk: Chunk
@@ -17,8 +21,8 @@ interface UnderWay {
 }
 
 export class WriteQueue {
-  readonly #log: ChangeLog
-  #records = new RecordWriter()
+  readonly #log: Pick<ChangeLog, 'request' | 'positions'>
+  readonly #records = new RecordWriter()
   #items: ChunkItem[] = []
   /** Items up to the last commit, and its position. */
   #committed: { readonly items: number; readonly position: SourcePosition } | null = null
@@ -27,7 +31,7 @@ export class WriteQueue {
   #failure: { readonly error: unknown } | null = null
   #durable: SourcePosition | null
 
-  constructor(log: ChangeLog, durable: SourcePosition | null) {
+  constructor(log: Pick<ChangeLog, 'request' | 'positions'>, durable: SourcePosition | null) {
     this.#log = log
     this.#durable = durable
   }
@@ -57,7 +61,7 @@ export class WriteQueue {
     }
     this.#start()
     // A failure is for the next call: this one's records are taken.
-    while (this.#records.at > QUEUE_BYTES && this.#failure === null) await this.#running
+    while (this.#isFull && this.#failure === null) await this.#running
   }
 
   /** Waits until everything is with the writer, and durable if it ends with a commit. */
@@ -76,6 +80,10 @@ export class WriteQueue {
   /** The writer was told of this position itself. */
   settle(position: SourcePosition): void {
     this.#durable = position
+  }
+
+  get #isFull(): boolean {
+    return this.#records.at > QUEUE_BYTES || this.#items.length > QUEUE_ITEMS
   }
 
   /** Tries what failed again, and throws when it fails again. */
@@ -102,7 +110,11 @@ export class WriteQueue {
         this.#underWay ??= this.#take()
         if (this.#underWay === null) return
         const { chunk, position } = this.#underWay
+        const sending = failpoint('sink-write')
+        if (sending !== undefined) await sending
         await this.#log.request({ kind: 'apply', chunk })
+        const stored = failpoint('sink-stored')
+        if (stored !== undefined) await stored
         this.#underWay = null
         if (position !== null) this.#durable = position
       }
@@ -121,15 +133,15 @@ export class WriteQueue {
     const rest = committed === null ? [] : this.#items.slice(committed.items)
     const end = items.at(-1)!.end
     const { bytes, at } = this.#records
-    const records = new RecordWriter(at > end ? Math.max(at - end, 4096) : 4096)
-    if (at > end) records.copy(bytes, end, at)
-    this.#records = records
+    const buffer = new Uint8Array(bytes.subarray(0, end))
+    bytes.copyWithin(0, end, at)
+    this.#records.at = at - end
     this.#items = rest.map((item) => ({ ...item, end: item.end - end }))
     this.#committed = null
     const position = committed?.position ?? null
     const chunk: Chunk = {
-      buffer: Uint8Array.from(bytes.subarray(0, end)),
-      items,
+      buffer,
+      items: packItems(items),
       position: position === null ? null : this.#log.positions.write(position),
     }
     return { chunk, position }

@@ -1,0 +1,51 @@
+/** What the writer of the change log keeps in mind of it, and how that is found in the file. */
+import type { StoredTable, Watermark } from './log-messages.ts'
+import type { LogStore } from './log-store.ts'
+
+/** Everything that a rollback takes back with the file. Replaced, never changed. */
+export interface State {
+  readonly head: Watermark
+  /** The transaction of the log that is being written; null between transactions. */
+  readonly open: Watermark | null
+  /** Nothing is published before a position that is not partial, and not before `waitOrder`. */
+  readonly waiting: boolean
+  readonly waitOrder: string | null
+  /** Of the stored position. */
+  readonly order: string | null
+  readonly isPartial: boolean
+  readonly tables: ReadonlyMap<string, StoredTable>
+  readonly parts: ReadonlySet<number>
+  /** What is not committed needs a position before it may be: rows of the log, or changes of tables. */
+  readonly bound: boolean
+  /** The last change has left a table without its rows: a copy has to bring them. */
+  readonly isEmptied: boolean
+  /** Somebody asked for a watermark of its own while a transaction was open. */
+  readonly bump: boolean
+  /** A watermark that surely has an entry; null says nothing. */
+  readonly appended: Watermark | null
+}
+
+/** As it is on the disk. */
+export function loadState(store: LogStore, bump: boolean): State {
+  const text = store.meta<string>('state')
+  const kept =
+    text === null
+      ? { head: 0, open: null, waiting: true, waitOrder: null }
+      : (JSON.parse(text) as Pick<State, 'head' | 'open' | 'waiting' | 'waitOrder'>)
+  const position = store.meta<string>('position')
+  const { order, partial } =
+    position === null
+      ? { order: null, partial: false }
+      : (JSON.parse(position) as { readonly order: string; readonly partial?: boolean })
+  return {
+    ...kept,
+    order,
+    isPartial: partial === true,
+    tables: new Map(store.allTables().map((table) => [table.source, table])),
+    parts: new Set(store.positionParts().map(({ id }) => id)),
+    bound: false,
+    isEmptied: false,
+    bump,
+    appended: null,
+  }
+}
