@@ -12,10 +12,12 @@ export class SmallDisk implements Disposable {
   }
 
   /** Mounts one, or says why that is not possible. */
-  static mount(): SmallDisk | string {
+  static mount(megabytes = 2): SmallDisk | string {
     const folder = mkdtempSync(join(tmpdir(), 'sluice-disk-'))
     try {
-      execFileSync('/bin/mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', folder], { stdio: 'pipe' })
+      execFileSync('/bin/mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', folder], {
+        stdio: 'pipe',
+      })
       return new SmallDisk(folder)
     } catch (error) {
       rmdirSync(folder)
@@ -31,6 +33,11 @@ export class SmallDisk implements Disposable {
         if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error
       }
     }
+  }
+
+  /** Nothing can be written any more, as on a disk that was mounted so; or again. */
+  freeze(on: boolean): void {
+    execFileSync('/bin/mount', ['-o', `remount,${on ? 'ro' : 'rw'}`, this.folder], { stdio: 'pipe' })
   }
 
   free(): void {

@@ -6,6 +6,7 @@ import { clickHouseHarness } from '../../conformance/clickhouse.harness.ts'
 import { memorySinkHarness } from '../../conformance/memory-sink.harness.ts'
 import { memoryHarness } from '../../conformance/memory-source.harness.ts'
 import { postgresHarness } from '../../conformance/postgres.harness.ts'
+import { zeroHarness } from '../../conformance/zero.harness.ts'
 
 // The laws themselves run in tests/conformance, on real servers.
 it.each([
@@ -19,6 +20,7 @@ it.each([
       clickHouseHarness(() => ''),
     ),
   ],
+  ['sinks/zero', scorecard(sinkLaws, zeroHarness())],
 ])('shows the laws that it keeps in the README of %s (else: npm run conformance)', (folder, lines) => {
   const readme = readFileSync(`src/connectors/${folder}/README.md`, 'utf8')
   expect(withBlock(readme, 'laws', scorecardTable(lines))).toBe(readme)

@@ -33,11 +33,19 @@ describe('a LexiVersion', () => {
   })
 
   it('sorts as text as the numbers do', () => {
-    fc.assert(fc.property(versions, versions, (a, b) => void expect(toLexi(a) < toLexi(b)).toBe(a < b)))
+    fc.assert(
+      fc.property(versions, versions, (a, b) => {
+        expect(toLexi(a) < toLexi(b)).toBe(a < b)
+      }),
+    )
   })
 
   it('survives the way there and back', () => {
-    fc.assert(fc.property(versions, (version) => void expect(fromLexi(toLexi(version))).toBe(version)))
+    fc.assert(
+      fc.property(versions, (version) => {
+        expect(fromLexi(toLexi(version))).toBe(version)
+      }),
+    )
   })
 })
 
@@ -63,10 +71,13 @@ describe('a text that is no LexiVersion', () => {
 
   it('never becomes a number whose LexiVersion is another text', () => {
     fc.assert(
-      fc.property(fc.string({ unit: fc.constantFrom(...'0123456789abcxyz.A ') }), (text) => {
-        const version = fromLexi(text)
-        if (version !== null) expect(toLexi(version)).toBe(text)
-      }),
+      fc.property(
+        fc.string({ unit: fc.constantFrom('0', '1', '2', '3', '9', 'a', 'b', 'z', '.', 'A', ' ') }),
+        (text) => {
+          const version = fromLexi(text)
+          expect(version === null ? text : toLexi(version)).toBe(text)
+        },
+      ),
     )
   })
 })

@@ -219,10 +219,16 @@ describe('rows for one who asked for a publication', () => {
       ...(isMove && { oldKey: [9, 'z'] }),
       ...(op !== remove && { cells: whole }),
     }
-    const found = shown(open, rows(change)) as { tag: string; key?: unknown; new?: unknown }[]
-    expect(found.map((one) => one.tag)).toEqual(tag === null ? [] : [tag])
-    if (tag === 'delete') expect(found[0]!.key).toEqual(isMove ? { id: 9, shop: 'z' } : key)
-    else if (tag !== null) expect(found[0]!.new).toEqual({ ...key, status: 'x', total: 5 })
+    const found = shown(open, rows(change))
+    const oldKey = isMove ? { id: 9, shop: 'z' } : key
+    const seen = { ...key, status: 'x', total: 5 }
+    const expected = {
+      insert: [{ tag: 'insert', relation, new: seen }],
+      update: [{ tag: 'update', relation, key: isMove ? oldKey : null, new: seen }],
+      delete: [{ tag: 'delete', relation, key: oldKey }],
+      nothing: [],
+    }
+    expect(found).toEqual(expected[tag ?? 'nothing'])
     expect(JSON.stringify(found)).not.toContain('secret')
   })
 

@@ -113,10 +113,10 @@ export class WriteQueue {
         const sending = failpoint('sink-write')
         if (sending !== undefined) await sending
         await this.#log.request({ kind: 'apply', chunk })
-        const stored = failpoint('sink-stored')
-        if (stored !== undefined) await stored
         this.#underWay = null
         if (position !== null) this.#durable = position
+        const stored = failpoint('sink-stored')
+        if (stored !== undefined) await stored
       }
     } catch (error) {
       this.#failure = { error }
