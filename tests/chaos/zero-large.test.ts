@@ -34,16 +34,13 @@ it(
       // In the middle of the snapshot: of a small table it may be over, which does no harm.
       await run.until('a snapshot is being sent', () => said('snapshot begins') > 0, 120_000 + ROWS / 10)
       await cache.kill()
-      await run.until(
-        'another snapshot was sent',
-        () => said('snapshot sent') > 0,
-        120_000 + ROWS / 5,
-      )
+      await run.until('another snapshot was sent', () => said('snapshot sent') > 0, 120_000 + ROWS / 5)
       await cache.ready(120_000 + ROWS / 5)
       stop.abort()
       expect(await writing).toBeGreaterThan(0)
       // A server's own sums: of many rows a comparison cell by cell would measure the test.
-      const sums = 'count(*) AS rows, sum(id) AS ids, sum(n) AS n, sum(id * n) AS pairs, sum(length(name)) AS text'
+      const sums =
+        'count(*) AS rows, sum(id) AS ids, sum(n) AS n, sum(id * n) AS pairs, sum(length(name)) AS text'
       const [there] = await postgres.sql<Record<string, string>>(`SELECT ${sums} FROM items`)
       await waitFor(
         'source and replica are equal',

@@ -8,7 +8,9 @@ import { ZeroSubscriber } from '../support/zero-subscriber.ts'
 
 it('serves subscribers and takes new ones while the source is away', async () => {
   await using postgres = await testPostgres('zero_attempts')
-  await postgres.sql('CREATE TABLE items (id int4 PRIMARY KEY, n int4 NOT NULL); INSERT INTO items VALUES (1, 0)')
+  await postgres.sql(
+    'CREATE TABLE items (id int4 PRIMARY KEY, n int4 NOT NULL); INSERT INTO items VALUES (1, 0)',
+  )
   const { hostname: host, port } = new URL(postgres.url)
   await using proxy = await TcpProxy.start({ host, port: Number(port) })
   const source = new URL(postgres.url)
@@ -23,7 +25,8 @@ it('serves subscribers and takes new ones while the source is away', async () =>
 
   proxy.refuse(true)
   proxy.cut()
-  const retried = (): number => pipeline.log.filter(({ message }) => message.startsWith('attempt failed')).length
+  const retried = (): number =>
+    pipeline.log.filter(({ message }) => message.startsWith('attempt failed')).length
   await pipeline.until('an attempt failed, and one more', () => retried() > 1)
   await using late = await ZeroSubscriber.connect({ url: pipeline.url })
   await late.until('a snapshot without the source', () => late.watermark !== null)
@@ -38,7 +41,7 @@ it('serves subscribers and takes new ones while the source is away', async () =>
   )
   expect(follower.closed).toBeNull()
   expect(follower.others).toEqual([])
-  const port2 = pipeline.port
+  const { port: served } = pipeline
   await pipeline.stop()
-  await expect(fetch(`http://127.0.0.1:${port2}/`)).rejects.toThrow()
+  await expect(fetch(`http://127.0.0.1:${served}/`)).rejects.toThrow('fetch failed')
 })

@@ -10,7 +10,7 @@ export interface LoopOptions {
 }
 
 /** Close code: the consumer is too slow. It may go on after the last watermark that it got. */
-export const TOO_SLOW = {
+const TOO_SLOW = {
   code: 4408,
   status: 503,
   message: null,

@@ -220,7 +220,7 @@ export class Consumer {
 /** What was asked for cannot be had. */
 export const BAD_REQUEST = { code: 4400, status: 400 } as const
 /** The consumer has to begin anew, without a watermark. */
-export const GONE = { code: 4410, status: 410 } as const
+const GONE = { code: 4410, status: 410 } as const
 
 const NO_MARKS: ReadonlyMap<number, Watermark> = new Map()
 

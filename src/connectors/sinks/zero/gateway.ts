@@ -21,7 +21,7 @@ import type { Watermark } from './log-messages.ts'
 import type { Publications } from './publications.ts'
 import type { TableVersion } from './table-version.ts'
 
-export const GATEWAY_PATH = '/v1/changes'
+const GATEWAY_PATH = '/v1/changes'
 
 export interface GatewayOptions extends LoopOptions {
   readonly log: Pick<ChangeLog, 'head' | 'isWhole' | 'reader' | 'onPublished'>

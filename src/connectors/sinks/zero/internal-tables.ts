@@ -45,7 +45,7 @@ export interface InternalTable {
   readonly key: readonly string[]
 }
 
-export const DEFAULT_SHARD: Shard = { appID: 'zero', shardNum: 0 }
+const DEFAULT_SHARD: Shard = { appID: 'zero', shardNum: 0 }
 
 const APP_ID = /^[a-z0-9_]+$/
 const SHARD_NUM = /^(0|[1-9]\d{0,8})$/

@@ -58,7 +58,7 @@ export interface Route {
 }
 
 /** Close code: the token has expired. */
-export const TOKEN_EXPIRED = 4401
+const TOKEN_EXPIRED = 4401
 /** Close code of RFC 6455: the server goes away. */
 const GOING_AWAY = 1001
 /** Close code of RFC 6455: the server has failed. */

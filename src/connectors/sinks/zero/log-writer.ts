@@ -249,9 +249,11 @@ export class LogWriter {
       },
       event: (event) => this.#event(event),
     })
+    // A copy that has placed parts and begins anew: without a position the source would go on with the part after them.
+    const isPlaced = stored.copy !== null && this.#state.order !== null && this.#state.isPartial
     this.#set({
       isEmptied,
-      bound: this.#state.bound || change.kind !== 'copy',
+      bound: this.#state.bound || change.kind !== 'copy' || isPlaced,
       waiting: this.#state.waiting || isCopied,
     })
     return this.#setTable(table ?? stored, table === null)

@@ -202,7 +202,7 @@ export class Publications {
 }
 
 /** The view of a subscriber that nothing is hidden from. */
-export function everything(version: TableVersion): TableView {
+function everything(version: TableVersion): TableView {
   return { slots: visibleSlots(null, new Map(), version), bits: null }
 }
 

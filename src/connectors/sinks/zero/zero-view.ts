@@ -12,12 +12,10 @@ import {
 import type { Permissions, Watermark } from './log-messages.ts'
 import type { Entry } from './log-reader.ts'
 import * as messages from './messages.ts'
+import { NO_PERMISSIONS } from './permissions.ts'
 import type { Publications } from './publications.ts'
 import type { TableVersion, VersionColumn } from './table-version.ts'
 import { type TableInView, View } from './view.ts'
-
-/** Before the first permissions nobody may read anything by ad-hoc queries. */
-const NO_PERMISSIONS: Permissions = { permissions: null, hash: null }
 
 export class ZeroView {
   readonly #shard: Shard
