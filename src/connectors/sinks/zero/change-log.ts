@@ -1,6 +1,7 @@
 /** The change log as the main thread sees it: requests to the thread that writes, and what is published so far. */
 import { once } from 'node:events'
 import { extname } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
 import { Worker } from 'node:worker_threads'
 import { type CoreError, InternalError, toCoreError } from '../../../core/error.ts'
 import type { SourcePosition } from '../../../core/position.ts'
@@ -10,6 +11,9 @@ import { LogReader } from './log-reader.ts'
 import type { LogWorkerData } from './log-worker.ts'
 import { PositionWriter, readPosition } from './position-text.ts'
 import type { PublicationDefinitions } from './publications.ts'
+
+/** What a thread that answers no more may take, in milliseconds. */
+const END_TIMEOUT_MS = 5000
 
 interface Waiting {
   resolve(answer: Answer): void
@@ -46,7 +50,11 @@ export class ChangeLog {
   static async open(path: string, publications: PublicationDefinitions): Promise<ChangeLog> {
     const data: LogWorkerData = { path, publications }
     // As source this file is .ts, in the package .js, and the compiler leaves this string alone.
-    const file = new URL(`./log-worker${extname(import.meta.url)}`, import.meta.url)
+    const extension = extname(import.meta.url)
+    const file = new URL(`./log-worker${extension}`, import.meta.url)
+    // Node strips types in WebAssembly. In threads, V8 13.6 crashes now and then when it compiles the way into it anew
+    // after 1,000 calls (TierUpWasmToJSWrapper): so it never does. The package is JavaScript and has nothing to strip.
+    if (extension === '.ts') setFlagsFromString('--wasm-wrapper-tiering-budget=1000000000')
     const worker = new Worker(file, { workerData: data })
     try {
       // Rejects when the thread fails before.
@@ -54,7 +62,7 @@ export class ChangeLog {
       if (first.failure !== undefined) throw logError(path, first.failure)
       return new ChangeLog(path, worker, first.opened!)
     } catch (error) {
-      await worker.terminate()
+      await ended(worker)
       throw error
     }
   }
@@ -108,7 +116,7 @@ export class ChangeLog {
   async close(): Promise<void> {
     this.reader.close()
     if (this.#failure === null) await this.request({ kind: 'close' }).catch(() => {})
-    await this.#worker.terminate()
+    await ended(this.#worker)
   }
 
   #answered(id: number, answer: Answer): void {
@@ -129,4 +137,12 @@ export class ChangeLog {
     this.#waiting.clear()
     for (const listener of this.#listeners) listener()
   }
+}
+
+/** The thread ends by itself once the log is closed; to end it from outside while it does so is to ask for trouble. */
+async function ended(worker: Worker): Promise<void> {
+  if (worker.threadId < 0) return
+  const stuck = setTimeout(() => void worker.terminate(), END_TIMEOUT_MS)
+  await once(worker, 'exit')
+  clearTimeout(stuck)
 }
