@@ -143,6 +143,6 @@ export class ChangeLog {
 async function ended(worker: Worker): Promise<void> {
   if (worker.threadId < 0) return
   const stuck = setTimeout(() => void worker.terminate(), END_TIMEOUT_MS)
-  await once(worker, 'exit')
+  await new Promise<void>((resolve) => worker.once('exit', () => resolve()))
   clearTimeout(stuck)
 }

@@ -44,9 +44,14 @@ function start(): void {
     port.postMessage({ failure: toFailure(error, false) })
     return
   }
+  let closed = false
   port.on('message', ({ id, request }: { id: number; request: Request }) => {
+    // What was asked after that learns of the end by the end of the thread.
+    if (closed) return
     port.postMessage({ id, answer: answerTo(writer, request, filters) })
-    if (request.kind === 'close') port.close()
+    if (request.kind !== 'close') return
+    closed = true
+    port.close()
   })
   port.postMessage({ opened })
 }
