@@ -124,6 +124,15 @@ describe('a publication (ZE-13)', () => {
     })
     await expect(refused).rejects.toThrow(/shopp/)
   })
+
+  it('that is unknown and has a name longer than a close frame is refused too', async () => {
+    await using subscriber = await ZeroSubscriber.connect({
+      url: `${pipeline.url}?k=${TOKEN}`,
+      publications: ['€'.repeat(100)],
+    })
+    await subscriber.until('it is closed', () => subscriber.closed !== null)
+    expect(subscriber.closed!.code).toBe(4400)
+  })
 })
 
 describe('a token', () => {

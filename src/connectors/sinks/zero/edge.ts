@@ -2,6 +2,7 @@
 import type { Logger } from '../../../core/context.ts'
 import { Authenticator } from './auth.ts'
 import type { ChangeLog } from './change-log.ts'
+import { closeReason } from './close-reason.ts'
 import type { ZeroConfig } from './config.ts'
 import { Gateway } from './gateway.ts'
 import { readShard } from './internal-tables.ts'
@@ -83,8 +84,8 @@ function streamRoute({ config, log, publications, subscribers, logger }: EdgeOpt
           : publications.refusal(request.publications, config.requirePublication)
       if (reason !== null || 'refused' in shard) {
         logger.warn('a subscriber asked for what cannot be had', { subscriber: identity.name, reason })
-        await new Promise((resolve) => setTimeout(resolve, REFUSAL_DELAY_MS))
-        socket.close(REFUSED, (reason ?? '').slice(0, 120))
+        const later = setTimeout(() => socket.close(REFUSED, closeReason(reason ?? '')), REFUSAL_DELAY_MS)
+        socket.once('close', () => clearTimeout(later))
         return
       }
       const view = new ZeroView(shard, request.publications, publications, (id) => log.reader.version(id))

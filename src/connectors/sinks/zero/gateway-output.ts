@@ -2,6 +2,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
+import { closeReason } from './close-reason.ts'
 import type { Watermark } from './log-messages.ts'
 import { watermarkText } from './messages.ts'
 
@@ -102,7 +103,7 @@ export class SocketOutput implements Output {
 
   end({ code, message, reason }: Farewell): void {
     if (message !== null) this.#socket.send(JSON.stringify(message))
-    this.#socket.close(code, Buffer.from(reason).subarray(0, 120).toString())
+    this.#socket.close(code, closeReason(reason))
   }
 }
 

@@ -2,6 +2,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
+import { closeReason } from './close-reason.ts'
 import type { ChangeLog } from './change-log.ts'
 import { ChangeView } from './change-view.ts'
 import { ConsumerLoop, type LoopOptions } from './consumer-loop.ts'
@@ -118,7 +119,7 @@ export class Gateway implements Surroundings {
     const refuse = (reason: string) => {
       const message = JSON.stringify({ type: 'error', message: reason })
       socket.send(message)
-      socket.close(BAD_REQUEST.code, reason.slice(0, 60))
+      socket.close(BAD_REQUEST.code, closeReason(reason))
     }
     const timer = setTimeout(() => refuse('nothing was asked for'), REQUEST_TIMEOUT_MS)
     const start = (request: GatewayRequest) => {

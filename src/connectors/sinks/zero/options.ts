@@ -1,4 +1,5 @@
 /** From what the user wrote to what the parts of the sink take. */
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Problem } from '../../../core/error.ts'
 import type { TableSchema } from '../../../core/table.ts'
 import type { CatalogOptions } from './catalog.ts'
@@ -16,9 +17,7 @@ export async function loadWanted({ schema }: ZeroConfig, now: () => number): Pro
   if (schema === undefined) return null
   const { url, ...rest } = schema
   const options = { ...rest, ...(url === undefined ? {} : { url: url.reveal() }) }
-  const wait = (milliseconds: number): Promise<void> =>
-    new Promise((resolve) => setTimeout(resolve, milliseconds))
-  return loadSchema(options, { now, wait })
+  return loadSchema(options, { now, wait: (milliseconds) => delay(milliseconds) })
 }
 
 /** How tables look to Zero. */
