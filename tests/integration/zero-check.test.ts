@@ -67,3 +67,21 @@ it('lists every mismatch of tables, schema, publications and permissions, and ma
     rmSync(folder, { recursive: true })
   }
 })
+
+it('lists what keeps the port from being opened beside what keeps the files from being read', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sluice-zero-check-'))
+  try {
+    const config = join(folder, 'pipeline.yaml')
+    const zero = { type: 'zero', path: join(folder, 'changes.db'), host: '0.0.0.0' }
+    const permissions = { file: join(folder, 'nowhere.json') }
+    const sinks = { zero: { ...zero, permissions } }
+    writeFileSync(config, JSON.stringify({ name: 'x', source: { type: 'memory', database: 'x' }, sinks }))
+    const check = startCli(['check', config])
+    expect((await check.done).code).toBe(3)
+    const said = check.stdout() + check.stderr()
+    expect(said).toContain('zero/open-to-all')
+    expect(said).toContain('zero/permissions-unreadable')
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})

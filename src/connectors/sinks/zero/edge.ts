@@ -7,11 +7,12 @@ import type { ZeroConfig } from './config.ts'
 import { Gateway } from './gateway.ts'
 import { readShard } from './internal-tables.ts'
 import type { JwtOptions } from './jwt.ts'
-import { Listener, type Route } from './listener.ts'
+import { Listener, refuseOpenDoor, type Route } from './listener.ts'
 import type { Publications } from './publications.ts'
 import { readStreamRequest } from './stream-request.ts'
 import type { Subscribers } from './subscribers.ts'
 import { Subscription } from './subscription.ts'
+import { readTlsFiles } from './tls-files.ts'
 import { ZeroView } from './zero-view.ts'
 
 /** `CHANGE_SOURCE_PATH` of the protocol, version 0. */
@@ -37,18 +38,17 @@ export interface EdgeOptions {
   readonly now: () => number
 }
 
+/** What would keep the port from being opened, besides that somebody else has it. Throws `ConfigError`. */
+export async function checkEdge(config: ZeroConfig, logger: Logger, now: () => number): Promise<void> {
+  const authenticator = authenticatorOf(config, logger, now)
+  authenticator.close()
+  refuseOpenDoor({ host: config.host, ...tlsOf(config) }, authenticator, { ...logger, warn: () => {} })
+  if (config.tls !== undefined) await readTlsFiles(config.tls)
+}
+
 export function openEdge(options: EdgeOptions): Promise<Listener> {
   const { config, logger, now } = options
-  const authenticator = new Authenticator(
-    {
-      tokens: config.tokens,
-      anonymous: config.anonymous,
-      origins: config.origins,
-      ...(config.jwt === undefined ? {} : { jwt: jwtOptions(config.jwt) }),
-    },
-    logger,
-    now,
-  )
+  const authenticator = authenticatorOf(config, logger, now)
   const listenerOptions = {
     host: config.host,
     port: config.port,
@@ -58,7 +58,7 @@ export function openEdge(options: EdgeOptions): Promise<Listener> {
     maxConnections: config.maxConnections,
     pingIntervalMs: config.pingInterval,
     handshakeTimeoutMs: HANDSHAKE_MS,
-    ...(config.tls === undefined ? {} : { tls: config.tls }),
+    ...tlsOf(config),
   }
   const gateway = new Gateway({
     log: options.log,
@@ -69,6 +69,16 @@ export function openEdge(options: EdgeOptions): Promise<Listener> {
     keepAliveMs: GATEWAY_KEEP_ALIVE_MS,
   })
   return Listener.open(listenerOptions, authenticator, [streamRoute(options), gateway.route], logger, now)
+}
+
+function authenticatorOf(config: ZeroConfig, logger: Logger, now: () => number): Authenticator {
+  const { tokens, anonymous, origins, jwt } = config
+  const options = { tokens, anonymous, origins, ...(jwt === undefined ? {} : { jwt: jwtOptions(jwt) }) }
+  return new Authenticator(options, logger, now)
+}
+
+function tlsOf({ tls }: ZeroConfig): { readonly tls?: NonNullable<ZeroConfig['tls']> } {
+  return tls === undefined ? {} : { tls }
 }
 
 /** zero-cache, which is never turned away while we are not ready: it would be back at once. */

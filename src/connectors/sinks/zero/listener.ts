@@ -339,7 +339,11 @@ export class Listener {
 }
 
 /** Nobody gives everything to everybody by leaving something out. */
-function refuseOpenDoor(options: ListenerOptions, authenticator: Authenticator, log: Logger): void {
+export function refuseOpenDoor(
+  options: Pick<ListenerOptions, 'host' | 'tls'>,
+  authenticator: Authenticator,
+  log: Logger,
+): void {
   const { host, tls } = options
   const local = host === 'localhost' || host === '::1' || /^(::ffff:)?127\./.test(host)
   if (local || !authenticator.open || tls?.clientCaFile !== undefined) return

@@ -15,6 +15,7 @@ import { SCHEMA_CHANGES, tableName, type TableSchema } from '../../../core/table
 import type { Catalog } from './catalog.ts'
 import type { ChangeLog } from './change-log.ts'
 import type { ZeroConfig } from './config.ts'
+import { checkEdge } from './edge.ts'
 import type { ChunkItem, TableChange } from './log-messages.ts'
 import { loadWanted, tableProblems } from './options.ts'
 import { PermissionsFile } from './permissions.ts'
@@ -70,13 +71,13 @@ export class ZeroWebSocketSink extends Sink {
     }
   }
 
-  /** Files and addresses that the options name. */
-  override async validate({ now }: SinkContext): Promise<readonly Problem[]> {
+  /** Files and addresses that the options name, and who may connect. */
+  override async validate({ log, now }: SinkContext): Promise<readonly Problem[]> {
     const config = this.#config
     const wanted = loadWanted(config, now)
     const permissions =
       typeof config.permissions === 'string' ? null : new PermissionsFile(config.permissions.file).changed()
-    const answers = await Promise.allSettled([wanted, permissions])
+    const answers = await Promise.allSettled([wanted, permissions, checkEdge(config, log, now)])
     const failures = answers.flatMap((answer) =>
       answer.status === 'rejected' ? [toCoreError(answer.reason)] : [],
     )
