@@ -1,6 +1,7 @@
 import type { RecordBatch } from './batch.ts'
 import type { ConnectorContext } from './context.ts'
 import type { Problem } from './error.ts'
+import type { DocumentMapping } from './mapping/mapping.ts'
 import type { SourcePosition } from './position.ts'
 import type { SourceReader } from './row-reader.ts'
 import type { TableSelection } from './selection.ts'
@@ -8,6 +9,10 @@ import type { SchemaOperationKind, TableSchema } from './table.ts'
 
 export interface SourceContext extends ConnectorContext {
   readonly tables: TableSelection
+  /** How documents become tables, for a source that has none of its own; absent when the config has none. */
+  readonly mapping?: DocumentMapping | null
+  /** Tables of which every update and delete must tell the old row whole; none when left out. */
+  readonly oldImages?: TableSelection
 }
 
 /** Where a source writes to. */
@@ -41,6 +46,8 @@ export function handOver(out: BatchWriter, batch: RecordBatch): void | Promise<v
 }
 
 export interface SourceCapabilities {
+  /** Has no tables of its own: makes them by `context.mapping`, which it cannot do without. */
+  readonly needsMapping?: true
   /**
    * Whether a stream that starts at a stored position gives everything after it. With `none` what happens while the
    * pipeline is down is lost; a start says so.
