@@ -23,6 +23,7 @@
  */
 import { closest } from './closest.ts'
 import type { Json } from './position.ts'
+import { compareText } from './text-order.ts'
 
 /** `json`: a value with an inside; all others are scalars. */
 export type FilterKind = 'string' | 'number' | 'boolean' | 'json'
@@ -231,22 +232,6 @@ function ranged(operand: Json, { compiler, kind, path }: Place, accepts: (order:
   return kind === 'number'
     ? (value) => typeof value === 'number' && accepts(value - (operand as number))
     : (value) => typeof value === 'string' && accepts(compareText(value, operand as string))
-}
-
-/** By code points, which is the order of the bytes in UTF-8. Code units alone put U+FFFF after U+10000. */
-function compareText(a: string, b: string): number {
-  const length = Math.min(a.length, b.length)
-  for (let i = 0; i < length; i++) {
-    const left = a.charCodeAt(i)
-    const right = b.charCodeAt(i)
-    if (left !== right) return rank(left) - rank(right)
-  }
-  return a.length - b.length
-}
-
-/** Moves surrogates, which stand for code points from U+10000 on, behind all other code units. */
-function rank(unit: number): number {
-  return unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit
 }
 
 function unknown(what: string, name: string, known: readonly string[]): string {

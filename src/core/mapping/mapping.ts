@@ -48,11 +48,11 @@ export interface TableMapping {
   /** Which elements have rows, seen as rules see them; null: all. Only with `unwind`. */
   readonly elementFilter: Predicate | null
   /**
-   * Changes when rows would look different: filter, unwind, rules and types. Not when columns are renamed, dropped or
-   * ordered otherwise; `Column.id` tells which is which.
+   * Changes when other documents or elements have rows: collection, filter, unwind. What a column holds is in
+   * `columnFingerprints`; names and the order of columns are in neither.
    */
   readonly fingerprint: string
-  /** By column id, the same for a single column. */
+  /** By column id: change with the rule or the type of the column. */
   readonly columnFingerprints: Readonly<Record<string, string>>
 }
 

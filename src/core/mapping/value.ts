@@ -29,10 +29,13 @@ export type DocumentValue =
   | { readonly kind: 'minKey' }
   | { readonly kind: 'maxKey' }
 
+export type ObjectValue = Extract<DocumentValue, { kind: 'object' }>
 export type DocumentValueKind = DocumentValue['kind']
 
 /** A document of which only what is asked for is decoded. */
 export interface LazyDocument {
   /** A top-level field; undefined when it is not there. */
   field(name: string): DocumentValue | undefined
+  /** All of it, as an object; only for rules that read the empty path. */
+  whole(): ObjectValue
 }
