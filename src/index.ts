@@ -14,6 +14,8 @@ export type {
   SinkDefinition,
   SourceDefinition,
 } from './runtime/definition.ts'
+export type { MappingReload, PipelineMapping } from './runtime/mapping/pipeline-mapping.ts'
+export { ReloadRequests } from './runtime/mapping/reload-requests.ts'
 export { checkPipeline, runPipeline } from './runtime/pipeline.ts'
 export type { PipelinePhase, PipelineStatus, SinkStatus } from './runtime/telemetry.ts'
 export type { VerifyOptions } from './runtime/verify/comparison.ts'
@@ -70,6 +72,11 @@ export type {
 } from './core/row-reader.ts'
 export { selectTables, type TableSelection } from './core/selection.ts'
 
+// Schemas and table mappings
+export { defineMappings, defineSchema } from './core/mapping/define.ts'
+export { type MappingInput, type Normalized, normalizeMapping } from './core/mapping/normalize.ts'
+export type { ColumnName, RowOf, TableName } from './core/mapping/row-types.ts'
+
 // Records
 export { RecordBatch, type TransactionSpan } from './core/batch.ts'
 export { UNCHANGED, type Value } from './core/canonical.ts'
@@ -95,6 +102,9 @@ export { packRows, type TransactionInfo, ValueBatchBuilder, type ValueRow } from
 // The memory connectors' other ends, for tests and examples
 export { MemoryTarget } from './connectors/sinks/memory/target.ts'
 export { MemoryDatabase } from './connectors/sources/memory/database.ts'
+
+// How far the clients of a Zero sink are
+export { type ZeroWatermarks, zeroWatermarks } from './connectors/sinks/zero/watermarks.ts'
 
 // Errors
 export * from './core/error.ts'
