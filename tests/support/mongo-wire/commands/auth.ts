@@ -1,0 +1,108 @@
+import { createHash, createHmac, pbkdf2Sync, randomBytes, timingSafeEqual } from 'node:crypto'
+
+import type { Command, Handlers } from '../command.ts'
+import { CommandError } from '../errors.ts'
+import { binary, Scalar } from '../value.ts'
+
+const ITERATIONS = 4096
+
+/** A SCRAM-SHA-256 conversation under way on a connection. */
+export interface Conversation {
+  readonly user: string
+  readonly clientFirst: string
+  readonly serverFirst: string
+  readonly nonce: string
+  readonly salted: Buffer
+  proven: boolean
+}
+
+export const AUTH: Handlers = {
+  saslStart: (command) => {
+    if (command.text('mechanism') !== 'SCRAM-SHA-256')
+      throw new CommandError(
+        334,
+        `Received authentication for mechanism ${command.text('mechanism')} which is not enabled`,
+      )
+    const { auth } = command.member.cluster
+    const message = payload(command)
+    const [, user, clientNonce] = /n=([^,]*),r=(.+)$/.exec(message) ?? []
+    if (!auth || user === undefined || clientNonce === undefined) throw failed()
+    const salt = createHash('sha256').update(`salt of ${auth.user}`).digest().subarray(0, 28)
+    const nonce = `${clientNonce}${randomBytes(18).toString('base64')}`
+    const serverFirst = `r=${nonce},s=${salt.toString('base64')},i=${ITERATIONS}`
+    command.connection.conversation = {
+      user: user.replaceAll('=2C', ',').replaceAll('=3D', '='),
+      clientFirst: message.slice(message.indexOf('n=', 2)),
+      serverFirst,
+      nonce,
+      salted: pbkdf2Sync(auth.password, salt, ITERATIONS, 32, 'sha256'),
+      proven: false,
+    }
+    return { conversationId: 1, done: false, payload: bytes(serverFirst) }
+  },
+  saslContinue: (command) => {
+    const { conversation } = command.connection
+    const { auth } = command.member.cluster
+    if (!conversation || !auth) throw failed()
+    const message = payload(command)
+    if (conversation.proven) {
+      command.connection.user = conversation.user
+      return { conversationId: 1, done: true, payload: bytes('') }
+    }
+    const [, withoutProof, nonce, proof] = /^(c=[^,]*,r=([^,]*)),p=(.+)$/.exec(message) ?? []
+    const clientKey = hmac(conversation.salted, 'Client Key')
+    const storedKey = createHash('sha256').update(clientKey).digest()
+    const signed = `${conversation.clientFirst},${conversation.serverFirst},${withoutProof}`
+    const signature = hmac(storedKey, signed)
+    const expected = Buffer.from(clientKey.map((byte, index) => byte ^ signature[index]!))
+    const given = Buffer.from(proof ?? '', 'base64')
+    const right = given.length === expected.length && timingSafeEqual(given, expected)
+    if (!right || nonce !== conversation.nonce || conversation.user !== auth.user) {
+      command.connection.conversation = null
+      throw failed()
+    }
+    conversation.proven = true
+    const serverSignature = hmac(hmac(conversation.salted, 'Server Key'), signed).toString('base64')
+    // The driver asks to skip the empty exchange at the end.
+    command.connection.user = conversation.user
+    return { conversationId: 1, done: true, payload: bytes(`v=${serverSignature}`) }
+  },
+  logout: (command) => {
+    command.connection.user = null
+    return {}
+  },
+}
+
+/** Whether a command may be run before the client has said who it is. */
+export function needsNoUser(name: string): boolean {
+  return [
+    'hello',
+    'ismaster',
+    'isMaster',
+    'ping',
+    'buildInfo',
+    'buildinfo',
+    'saslStart',
+    'saslContinue',
+    'logout',
+    'connectionStatus',
+    'endSessions',
+  ].includes(name)
+}
+
+function payload(command: Command): string {
+  const value = command.value('payload')
+  return value instanceof Scalar ? value.bytes.toString('utf8', 5) : ''
+}
+
+function bytes(text: string): Scalar {
+  return binary(Buffer.from(text), 0)
+}
+
+function failed(): CommandError {
+  return new CommandError(18, 'Authentication failed.')
+}
+
+function hmac(key: Buffer, text: string): Buffer {
+  return createHmac('sha256', key).update(text).digest()
+}
