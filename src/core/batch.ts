@@ -24,6 +24,8 @@ export interface TransactionSpan {
   readonly ordinalLimit: number
   /** Number of the span's first row within its transaction. */
   readonly firstOrdinal: number
+  /** The log did not hold its rows whole, so they were read afterwards, and may be newer than the transaction. */
+  readonly lookedUp?: true
 }
 
 /**
@@ -129,7 +131,8 @@ export class RecordBatch implements Iterable<CdcRecord> {
       if (span.begins && this.origin === 'stream') yield { _tag: 'Begin', id: span.id }
       for (let row = span.firstRow; row < span.endRow; row++) yield this.record(row)
       if (span.position !== null && this.origin === 'stream') {
-        yield { _tag: 'Commit', id: span.id, position: span.position, commitTimeMs: span.commitTimeMs }
+        const { id, position, commitTimeMs, lookedUp } = span
+        yield { _tag: 'Commit', id, position, commitTimeMs, ...(lookedUp === true ? { lookedUp } : {}) }
       }
     }
   }

@@ -52,6 +52,8 @@ export interface Commit {
   readonly position: SourcePosition
   /** When the source committed, milliseconds since 1970 UTC; null when the log does not say. */
   readonly commitTimeMs: number | null
+  /** Rows of the transaction were read after it, and may be newer: the log did not hold them whole. */
+  readonly lookedUp?: true
 }
 
 /** The log moved although nothing of ours was in it: lets the source forget, and lag be measured. */

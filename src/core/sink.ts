@@ -45,6 +45,11 @@ export interface SinkCapabilities {
 export interface SinkResume {
   /** The position that it holds itself, next to its rows; null when it keeps none. */
   readonly position: SourcePosition | null
+  /**
+   * Only without a position: somebody behind the sink has what the source held at this time, and waits for everything
+   * after it. Milliseconds since 1970 UTC; see `SourceContext.replayFrom`.
+   */
+  readonly replayFrom?: number
 }
 
 export interface WriteContext {

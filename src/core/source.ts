@@ -13,6 +13,12 @@ export interface SourceContext extends ConnectorContext {
   readonly mapping?: DocumentMapping | null
   /** Tables of which every update and delete must tell the old row whole; none when left out. */
   readonly oldImages?: TableSelection
+  /**
+   * Only at a first start, and only where `replaysFrom` is true: besides the copy, the stream must bring every change that
+   * was committed at this time or later, whole rows, before its first position that is not partial; a little more
+   * does no harm. Milliseconds since 1970 UTC. Throws `PositionLostError` when the log does not reach back so far.
+   */
+  readonly replayFrom?: number
 }
 
 /** Where a source writes to. */
@@ -53,6 +59,8 @@ export interface SourceCapabilities {
    * pipeline is down is lost; a start says so.
    */
   readonly replay: 'log' | 'none'
+  /** Honours `SourceContext.replayFrom`. */
+  readonly replaysFrom?: true
   /** Copies the rows that are there before it follows the log. */
   readonly snapshot: boolean
   /** A transaction's rows arrive between its Begin and Commit, in commit order. */
@@ -110,6 +118,11 @@ export abstract class Source {
    * without it cannot be compared.
    */
   openReader?(context: SourceContext): Promise<SourceReader>
+  /**
+   * The same place in the log, from which these tables (`namespace.name`) are not copied yet: a stream from there copies
+   * them again. Needs no connection. A source without it copies a table again only with all others.
+   */
+  copyAgain?(position: SourcePosition, tables: readonly string[]): SourcePosition
   /** Removes what the source made on the server. Called by nothing but the explicit command. */
   teardown?(): Promise<void>
 }

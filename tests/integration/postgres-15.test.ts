@@ -7,10 +7,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { freePort } from '../../src/cli/demo/servers/server-process.ts'
 import { PositionLostError } from '../../src/core/error.ts'
 import { createDatabase, sql } from '../support/postgres.ts'
+import { Mirror } from '../support/mirror.ts'
 import {
   contextOf,
   copyAndStop,
-  Mirror,
   newSource,
   readRows,
   type SourceOptions,

@@ -2,10 +2,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 
 import { type TestPostgres, testPostgres } from '../support/postgres.ts'
 import { seeded } from '../support/random.ts'
+import { Mirror } from '../support/mirror.ts'
 import {
   copyAndStop,
   dropSlots,
-  Mirror,
   readRows,
   resume,
   type SourceOptions,

@@ -5,17 +5,15 @@ import { parseLsn, versionAt } from '../../src/connectors/sources/postgres/posit
 import type { SourcePosition } from '../../src/core/position.ts'
 import { type TestPostgres, testPostgres } from '../support/postgres.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { Mirror, stored, UNCHANGED_TEXT } from '../support/mirror.ts'
 import {
   copyAndStop,
   dropSlots,
   lsnOf,
-  Mirror,
   readRows,
   resume,
   type SourceOptions,
   SourceRun,
-  stored,
-  UNCHANGED_TEXT,
 } from './postgres-fixture.ts'
 
 let postgres: TestPostgres

@@ -12,15 +12,14 @@ import type { SourcePosition } from '../../src/core/position.ts'
 import { type TestPostgres, testPostgres } from '../support/postgres.ts'
 import { seeded } from '../support/random.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { Mirror, stored } from '../support/mirror.ts'
 import {
   copyAndStop,
   dropSlots,
-  Mirror,
   readRows,
   resume,
   type SourceOptions,
   SourceRun,
-  stored,
 } from './postgres-fixture.ts'
 
 let postgres: TestPostgres

@@ -3,7 +3,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { RecordBatch } from '../../src/core/batch.ts'
 import type { SourcePosition } from '../../src/core/position.ts'
 import { type TestPostgres, testPostgres } from '../support/postgres.ts'
-import { dropSlots, Mirror, type SourceOptions, SourceRun, stored } from './postgres-fixture.ts'
+import { Mirror, stored } from '../support/mirror.ts'
+import { dropSlots, type SourceOptions, SourceRun } from './postgres-fixture.ts'
 
 let postgres: TestPostgres
 

@@ -3,10 +3,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 
 import type { SourcePosition } from '../../src/core/position.ts'
 import { type TestPostgres, testPostgres } from '../support/postgres.ts'
+import { type Mirror } from '../support/mirror.ts'
 import {
   copyAndStop,
   dropSlots,
-  type Mirror,
   readRows,
   resume,
   type SourceOptions,

@@ -17,17 +17,16 @@ import { recordingLog } from '../support/memory-pipeline.ts'
 import { createDatabase, sql } from '../support/postgres.ts'
 import { seeded } from '../support/random.ts'
 import { waitFor } from '../support/wait-for.ts'
+import { Mirror, stored } from '../support/mirror.ts'
 import {
   contextOf,
   copyAndStop,
   lsnOf,
-  Mirror,
   newSource,
   readRows,
   resume,
   type SourceOptions,
   SourceRun,
-  stored,
 } from './postgres-fixture.ts'
 
 /** What becomes of slot and position, on a server of this file's own: it is killed, and its clock is fast. */

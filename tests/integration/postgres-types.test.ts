@@ -3,7 +3,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { describeType } from '../../src/core/column-type.ts'
 import { type TestPostgres, testPostgres } from '../support/postgres.ts'
 import { createSamples, insertSamples, OWN_TYPES, typesOfServer } from '../support/postgres-types.ts'
-import { copyAndStop, dropSlots, Mirror, readRows, resume, SourceRun } from './postgres-fixture.ts'
+import { Mirror } from '../support/mirror.ts'
+import { copyAndStop, dropSlots, readRows, resume, SourceRun } from './postgres-fixture.ts'
 
 /** The same value gives the same cell by copy and by stream, and it is the server's own text (law L8, PG-12). */
 

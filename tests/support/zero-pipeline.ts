@@ -19,6 +19,8 @@ export interface ZeroPipelineOptions {
   readonly name: string
   /** Address of the source database. */
   readonly source: string
+  /** Left out: postgres. */
+  readonly sourceType?: 'postgres' | 'mongodb'
   readonly tables?: readonly string[]
   /** Further options of the sink. */
   readonly sink?: Readonly<Record<string, unknown>>
@@ -39,7 +41,7 @@ interface InProcess {
   readonly done: Promise<PipelineResult | Error>
 }
 
-/** A pipeline from Postgres to the change source for Zero, in this process or as a process of its own. */
+/** A pipeline from a database to the change source for Zero, in this process or as a process of its own. */
 export class ZeroPipeline implements AsyncDisposable {
   readonly options: ZeroPipelineOptions
   readonly port: number
@@ -77,10 +79,11 @@ export class ZeroPipeline implements AsyncDisposable {
 
   /** Writes the config again, with other options of the sink; the next start takes them. */
   configure(sink: Readonly<Record<string, unknown>>): void {
-    const { name, source, tables, sourceOptions, options } = this.options
+    const { name, source, sourceType: type = 'postgres', tables, sourceOptions, options } = this.options
+    const polls = type === 'postgres' ? { schemaPoll: '100ms' } : {}
     const config = {
       name,
-      source: { type: 'postgres', url: source, heartbeat: '100ms', schemaPoll: '100ms', ...sourceOptions },
+      source: { type, url: source, heartbeat: '100ms', ...polls, ...sourceOptions },
       tables: tables ?? ['public.*'],
       sinks: {
         zero: { type: 'zero', port: this.port, path: this.logFile, ...this.options.sink, ...sink },

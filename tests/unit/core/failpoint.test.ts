@@ -32,12 +32,12 @@ describe('a failpoint', () => {
     expect(sources.filter(({ text }) => text.includes('armFailpoints')).map(({ file }) => file)).toEqual([])
   })
 
-  it.each(FAILPOINTS)('called %s is at one place, of sinks in each that has it', (name) => {
+  it.each(FAILPOINTS)('called %s is at one place, of connectors in each that has it', (name) => {
     const place = new RegExp(`\\b(?:failpoint|pass)\\('${name}'\\)`, 'g')
     const places = sources.flatMap(({ file, text }) => [...text.matchAll(place)].map(() => file))
     const folders = places.map((file) => /connectors\/(?:sources|sinks)\/[^/]+/.exec(file)?.[0] ?? 'runtime')
     expect(places.length).toBeGreaterThan(0)
     expect(new Set(folders).size).toBe(places.length)
-    expect(places.length === 1 || name.startsWith('sink-')).toBe(true)
+    expect(places.length === 1 || /^(sink|source|snapshot)-/.test(name)).toBe(true)
   })
 })

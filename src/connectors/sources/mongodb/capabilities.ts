@@ -1,0 +1,22 @@
+import type { SourceCapabilities } from '../../../core/source.ts'
+
+/** What change streams and a mapping give. Schema changes come from changed mappings, truncates also from drops. */
+export const CAPABILITIES: SourceCapabilities = {
+  replay: 'log',
+  replaysFrom: true,
+  needsMapping: true,
+  snapshot: true,
+  transactions: true,
+  unchangedCells: false,
+  updates: true,
+  deletes: true,
+  schemaChanges: [
+    'drop-table',
+    'truncate',
+    'add-column',
+    'drop-column',
+    'rename-column',
+    'alter-column',
+    'change-key',
+  ],
+}
