@@ -1,15 +1,17 @@
 import { buildPipeline } from '../runtime/config/build.ts'
-import { loadConfig } from '../runtime/config/load.ts'
+import type { LoadedConfig } from '../runtime/config/load.ts'
 import { createLogger, type LogOptions } from '../runtime/config/log.ts'
+import { ReloadRequests } from '../runtime/mapping/reload-requests.ts'
 import { runPipeline } from '../runtime/pipeline.ts'
 import { exitCodes } from '../runtime/policy.ts'
 import type { PipelinePhase, PipelineStatus } from '../runtime/telemetry.ts'
 import { Rates, statusFields, statusLine, summary } from './progress.ts'
-import { stopSignal } from './signals.ts'
+import { onReload, stopSignal } from './signals.ts'
 import type { Terminal } from './terminal.ts'
 
 export interface RunArguments {
-  readonly config: string
+  /** Throws `ConfigError`. */
+  load(): Promise<LoadedConfig>
   readonly json: boolean
   readonly once: boolean
   readonly logLevel: string | null
@@ -17,13 +19,20 @@ export interface RunArguments {
 
 const LOG_EVERY_MS = 10_000
 
-/** Runs the pipeline of a config file until it is stopped, or has caught up with `--once`. */
+/** Runs the pipeline of a config until it is stopped, or has caught up with `--once`. */
 export async function run(args: RunArguments, terminal: Terminal): Promise<number> {
-  const config = await loadConfig(args.config)
+  const config = await args.load()
   const level = (args.logLevel ?? config.log.level) as LogOptions['level']
   const log = createLogger({ ...config.log, level }, (line) => terminal.note(line))
   const signal = stopSignal(() => log.info('stopping: writing what was read; a second signal ends at once'))
-  const definition = await buildPipeline(config)
+  const definition = await buildPipeline(config, { reload: args.load, signal, log })
+  const reload = new ReloadRequests()
+  if (definition.mapping !== undefined) {
+    onReload(() => {
+      log.info('the mapping is read again')
+      reload.request()
+    })
+  }
   const rates = new Rates()
   let loggedAtMs = performance.now()
   let phase: PipelinePhase | null = null
@@ -39,7 +48,13 @@ export async function run(args: RunArguments, terminal: Terminal): Promise<numbe
     log.info('status', statusFields(status, rates))
   }
   try {
-    const result = await runPipeline(definition, { signal, log, onStatus, stopWhenCaughtUp: args.once })
+    const result = await runPipeline(definition, {
+      signal,
+      log,
+      reload,
+      onStatus,
+      stopWhenCaughtUp: args.once,
+    })
     terminal.status('')
     const ending = result.reason === 'caught-up' ? 'caught up' : 'stopped'
     if (args.json) terminal.print(JSON.stringify({ event: 'end', ...result }))

@@ -15,3 +15,8 @@ export function stopSignal(onStop: () => void): AbortSignal {
   process.on('SIGTERM', stop)
   return controller.signal
 }
+
+/** SIGHUP asks for what was loaded to be loaded again; without a listener it ends the process. */
+export function onReload(reload: () => void): void {
+  process.on('SIGHUP', reload)
+}

@@ -3,12 +3,14 @@ import type * as Scope from 'effect/Scope'
 import { RecordBatch } from '../core/batch.ts'
 import { ConfigError, type CoreError, InternalError } from '../core/error.ts'
 import { earlier, type SourcePosition } from '../core/position.ts'
-import { selectTables } from '../core/selection.ts'
 import type { Sink } from '../core/sink.ts'
 import type { Source } from '../core/source.ts'
 import type { Checkpoint, Lease } from './checkpoint/store.ts'
+import type { PipelineDefinition } from './definition.ts'
 import { Lane } from './lane.ts'
 import { aborted, acquire, call } from './lift.ts'
+import { mappingGone, readMapped } from './mapping/mapped-position.ts'
+import { createSource, sourceContext } from './mapping/pipeline-source.ts'
 import { Backoff } from './policy.ts'
 import { Progress } from './progress.ts'
 import { Pump } from './pump.ts'
@@ -39,12 +41,13 @@ const lastSaveMs = 2000
  * Instances of connectors are never used twice.
  */
 export function attempt(run: Run, lease: Lease): Effect.Effect<AttemptEnd, CoreError> {
-  if (run.stop.requested) return Effect.succeed('drained')
   return Effect.scoped(
     Effect.gen(function* () {
+      if (run.stop.requested) return 'drained'
+      run.beginTurn()
       run.telemetry.restart()
       run.enter('starting')
-      const opened = yield* Effect.raceFirst(open(run, lease), Effect.as(aborted(run.stop.signal), null))
+      const opened = yield* Effect.raceFirst(open(run, lease), Effect.as(aborted(run.turn), null))
       if (opened === null) return 'drained'
       run.connected()
       return yield* stream(run, lease, opened)
@@ -65,19 +68,24 @@ function open(run: Run, lease: Lease): Effect.Effect<Opened, CoreError, Scope.Sc
       ({ name, create }) => {
         const sink = create()
         const connected = acquire(sink, (it) => it.connect(context), left(`sink "${name}"`))
-        return Effect.map(connected, ({ position }) => ({
+        return Effect.map(connected, ({ position, replayFrom }) => ({
           name,
           sink,
           held: heldBy(name, sink, position, stored),
+          replayFrom: replayFrom ?? Infinity,
         }))
       },
       { concurrency: 'unbounded' },
     )
     const start = sinks.map((sink) => sink.held).reduce(earlier)
-    const source = definition.source.create()
+    const source = yield* call(() => createSource(definition))
+    yield* checkMapped(definition, source, start)
+    const replayFrom = Math.min(...sinks.map((sink) => sink.replayFrom))
+    const replay = start === null && replayFrom < Infinity ? { replayFrom } : {}
+    if ('replayFrom' in replay) yield* checkReplays(source)
     yield* acquire(
       source,
-      (it) => it.connect({ ...context, tables: selectTables(definition.tables) }),
+      async (it) => it.connect({ ...(await sourceContext(definition, source, context)), ...replay }),
       left(`source ${definition.source.type}`),
     )
     const tables = yield* call(() => source.discover())
@@ -110,6 +118,26 @@ function checkSourceType(type: string, stored: Checkpoint | null): Effect.Effect
   const message = `the checkpoint of this pipeline belongs to a source of type "${stored.source}", not "${type}"`
   return Effect.fail(
     new ConfigError('checkpoint/other-source', message, { fix: 'Give the pipeline another name.' }),
+  )
+}
+
+function checkMapped(
+  { mapping }: PipelineDefinition,
+  source: Source,
+  start: SourcePosition | null,
+): Effect.Effect<void, ConfigError> {
+  const isMapped = mapping !== undefined && source.capabilities().needsMapping !== true
+  if (start === null || isMapped || readMapped(start) === null) return Effect.void
+  return Effect.fail(mappingGone())
+}
+
+function checkReplays(source: Source): Effect.Effect<void, ConfigError> {
+  if (source.capabilities().replaysFrom === true) return Effect.void
+  const message = `a source of type "${source.type}" cannot replay its log from a time that a sink asks for`
+  return Effect.fail(
+    new ConfigError('pipeline/no-replay-from', message, {
+      fix: 'Use the source that the sink was fed by before, or let the sink begin anew.',
+    }),
   )
 }
 
@@ -146,7 +174,7 @@ function stream(run: Run, lease: Lease, opened: Opened): Effect.Effect<AttemptEn
     if (start !== null && run.head !== null && start.order >= run.head.order) run.stop.request('caught-up')
 
     const work = [reading(run, source, lanes, start), ...lanes.map((lane) => lane.run())]
-    const deadline = Effect.andThen(aborted(run.stop.signal), () => {
+    const deadline = Effect.andThen(aborted(run.turn), () => {
       run.enter('draining')
       return Effect.sleep(limits.shutdownDeadlineMs)
     })
@@ -216,14 +244,15 @@ function reading(
   start: SourcePosition | null,
 ): Effect.Effect<void, CoreError> {
   const controller = new AbortController()
+  const { turn } = run
   const observe = (batch: RecordBatch): void => {
     run.telemetry.read(batch)
-    if (!run.stop.requested && batch.schemaChange === null)
+    if (!turn.aborted && batch.schemaChange === null)
       run.enter(batch.origin === 'snapshot' || copies(source) ? 'copying' : 'streaming')
     if (run.head !== null && caughtUp(source, batch, run.head)) run.stop.request('caught-up')
   }
   const pump = new Pump(
-    AbortSignal.any([run.stop.signal, controller.signal]),
+    AbortSignal.any([turn, controller.signal]),
     lanes.map((lane) => lane.channel),
     observe,
   )
@@ -233,7 +262,7 @@ function reading(
     call(() => source.stream(pump, start), controller),
     () => {
       pump.end()
-      if (run.stop.requested) return Effect.void
+      if (turn.aborted) return Effect.void
       const message = `a source of type "${source.type}" stopped reading without being asked to`
       return Effect.fail(
         new InternalError('pipeline/source-ended', message, { fix: 'Report this with the log.' }),

@@ -2,12 +2,12 @@ import * as Effect from 'effect/Effect'
 import * as Result from 'effect/Result'
 import type { ConnectorContext } from '../core/context.ts'
 import { type CoreError, PreconditionError, type Problem } from '../core/error.ts'
-import { selectTables } from '../core/selection.ts'
 import type { Sink, SinkCapabilities } from '../core/sink.ts'
-import type { Source, SourceCapabilities, SourceContext } from '../core/source.ts'
+import type { Source, SourceCapabilities } from '../core/source.ts'
 import type { TableSchema } from '../core/table.ts'
 import type { PipelineDefinition } from './definition.ts'
 import { acquire, call, release } from './lift.ts'
+import { createSource, mappingProblems, plainContext, sourceContext } from './mapping/pipeline-source.ts'
 
 export interface Checked {
   readonly problems: readonly Problem[]
@@ -27,11 +27,11 @@ export function check(
   options: { readonly tables: boolean } = { tables: false },
 ): Effect.Effect<Checked, CoreError> {
   return Effect.gen(function* () {
-    const source = definition.source.create()
+    const source = yield* call(() => createSource(definition))
     const sinks = sinksOf(definition)
     const found = yield* collect(
       [
-        ask(source, () => source.validate(sourceContext(definition, context))),
+        ask(source, () => validateSource(definition, source, context)),
         ...sinks.map(({ sink }) => ask(sink, () => sink.validate(context))),
       ],
       (answers) => [
@@ -40,8 +40,61 @@ export function check(
         ...sinks.flatMap(({ name, sink }) => reconcile(source.capabilities(), name, sink.capabilities())),
       ],
     )
-    const wanted = options.tables || sinks.some(({ sink }) => sink.checkTables !== undefined)
-    if (!wanted || found.some(isError)) return { problems: found, tables: null }
+    if (!(options.tables || looksAtTables(definition)) || found.some(isError))
+      return { problems: found, tables: null }
+    return yield* checkTables(definition, context, found)
+  })
+}
+
+/**
+ * The part of it that a changed mapping changes: the sources' tables, and what the sinks say about them. Sinks that run
+ * are not asked for anything else.
+ */
+export function checkSource(
+  definition: PipelineDefinition,
+  context: ConnectorContext,
+): Effect.Effect<Checked, CoreError> {
+  return Effect.gen(function* () {
+    const source = yield* call(() => createSource(definition))
+    const problems = yield* collect(
+      [ask(source, () => validateSource(definition, source, context))],
+      (answers) => answers,
+    )
+    if (problems.some(isError) || !looksAtTables(definition)) return { problems, tables: null }
+    return yield* checkTables(definition, context, problems)
+  })
+}
+
+function validateSource(
+  definition: PipelineDefinition,
+  source: Source,
+  context: ConnectorContext,
+): Promise<readonly Problem[]> {
+  if (source.capabilities().needsMapping !== true) return source.validate(plainContext(definition, context))
+  return validateDocuments(definition, source, context)
+}
+
+/** What keeps the source from having the mapping that it needs comes first. */
+async function validateDocuments(
+  definition: PipelineDefinition,
+  source: Source,
+  context: ConnectorContext,
+): Promise<readonly Problem[]> {
+  const unmapped = await mappingProblems(definition, source)
+  if (unmapped.length > 0) return unmapped
+  return await source.validate(await sourceContext(definition, source, context))
+}
+
+function looksAtTables(definition: PipelineDefinition): boolean {
+  return sinksOf(definition).some(({ sink }) => sink.checkTables !== undefined)
+}
+
+function checkTables(
+  definition: PipelineDefinition,
+  context: ConnectorContext,
+  found: readonly Problem[],
+): Effect.Effect<Checked, CoreError> {
+  return Effect.gen(function* () {
     const tables = yield* discover(definition, context)
     const problems = yield* collect(
       sinksOf(definition).map(({ sink }) =>
@@ -84,10 +137,10 @@ function discover(
 ): Effect.Effect<readonly TableSchema[], CoreError> {
   return Effect.scoped(
     Effect.gen(function* () {
-      const source = definition.source.create()
+      const source = yield* call(() => createSource(definition))
       yield* acquire(
         source,
-        (it) => it.connect(sourceContext(definition, context)),
+        async (it) => it.connect(await sourceContext(definition, source, context)),
         () => {},
       )
       return yield* call(() => source.discover())
@@ -97,10 +150,6 @@ function discover(
 
 function sinksOf(definition: PipelineDefinition): readonly { readonly name: string; readonly sink: Sink }[] {
   return definition.sinks.map((sink) => ({ name: sink.name, sink: sink.create() }))
-}
-
-function sourceContext(definition: PipelineDefinition, context: ConnectorContext): SourceContext {
-  return { ...context, tables: selectTables(definition.tables) }
 }
 
 function isError({ severity }: Problem): boolean {

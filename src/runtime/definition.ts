@@ -2,6 +2,8 @@ import type { Logger } from '../core/context.ts'
 import type { Sink } from '../core/sink.ts'
 import type { Source } from '../core/source.ts'
 import type { CheckpointStore } from './checkpoint/store.ts'
+import type { PipelineMapping } from './mapping/pipeline-mapping.ts'
+import type { ReloadRequests } from './mapping/reload-requests.ts'
 import type { PipelineStatus } from './telemetry.ts'
 
 export interface SourceDefinition {
@@ -39,6 +41,8 @@ export interface PipelineDefinition {
   readonly tables: readonly string[]
   readonly source: SourceDefinition
   readonly sinks: readonly SinkDefinition[]
+  /** How tables are made of what the source has; they are its own when left out. */
+  readonly mapping?: PipelineMapping
   /** Opened by the pipeline when needed; closed by whoever made it. */
   readonly store: CheckpointStore
   /** What is left out is taken from `defaultLimits`. */
@@ -57,6 +61,8 @@ export interface RunOptions {
   /** Aborted to stop: drain, flush, save, disconnect. */
   readonly signal?: AbortSignal
   readonly log: Logger
+  /** Asks for the mapping to be read again, or brings another one. */
+  readonly reload?: ReloadRequests
   /** Called at every change of phase and about once a second. */
   readonly onStatus?: (status: PipelineStatus) => void
   /** Stop by itself when the copy is complete and the end that the log had at the start is reached. */

@@ -9,6 +9,7 @@ import { thisProcess } from './checkpoint/owner.ts'
 import { type Lease, leaseRenewMs } from './checkpoint/store.ts'
 import type { PipelineDefinition, PipelineResult, RunOptions } from './definition.ts'
 import { aborted, call, pass } from './lift.ts'
+import { ReloadRequests } from './mapping/reload-requests.ts'
 import { directiveFor } from './policy.ts'
 import { retried, type RetryHooks } from './retry.ts'
 import { Run } from './run.ts'
@@ -49,7 +50,7 @@ export function pipeline(
       const stop = (): void => run.stop.request('stopped')
       if (options.signal?.aborted === true) stop()
       options.signal?.addEventListener('abort', stop, { once: true })
-      const end = yield* Effect.scoped(start(run)).pipe(
+      const end = yield* Effect.scoped(start(run, options.reload ?? new ReloadRequests())).pipe(
         Effect.tapError((error) => Effect.sync(() => run.telemetry.failed(error, run.now()))),
         Effect.ensuring(
           Effect.sync(() => {
@@ -66,7 +67,7 @@ export function pipeline(
   )
 }
 
-function start(run: Run): Effect.Effect<'drained' | 'cut', CoreError, Scope.Scope> {
+function start(run: Run, requests: ReloadRequests): Effect.Effect<'drained' | 'cut', CoreError, Scope.Scope> {
   return Effect.gen(function* () {
     const hooks = retrying(run)
     const ready = yield* untilStop(
@@ -81,7 +82,12 @@ function start(run: Run): Effect.Effect<'drained' | 'cut', CoreError, Scope.Scop
     if (lease === null) return 'drained'
     yield* pass('lease-taken')
     const attempts = retried(() => attemptOrStop(run, lease), 'attempt', run.backoff, hooks)
-    return yield* Effect.raceAllFirst([attempts, renewing(run, lease), publishing(run)])
+    return yield* Effect.raceAllFirst([
+      attempts,
+      renewing(run, lease),
+      publishing(run),
+      reloads(run, requests),
+    ])
   })
 }
 
@@ -113,13 +119,17 @@ function acquireLease(run: Run): Effect.Effect<Lease, CoreError, Scope.Scope> {
   )
 }
 
-/** A failure while stopping is not repeated: what was not durable is replayed at the next start. */
+/**
+ * One attempt after the other, until a stop is asked for. A failure while stopping is not repeated: what was not durable
+ * is replayed at the next start.
+ */
 function attemptOrStop(run: Run, lease: Lease): Effect.Effect<'drained' | 'cut', CoreError> {
-  return Effect.catch(attempt(run, lease), (error) => {
+  const one = Effect.catch(attempt(run, lease), (error) => {
     if (!run.stop.requested || directiveFor(error, 'attempt') === 'halt') return Effect.fail(error)
     run.log.warn(`stopping was cut short: ${error.message}`, { code: error.code })
     return Effect.succeed('cut' as const)
   })
+  return Effect.flatMap(one, (end) => (run.stop.requested ? Effect.succeed(end) : attemptOrStop(run, lease)))
 }
 
 /** Keeps the lease. A renewal that fails otherwise than by losing it is tried again at the next interval. */
@@ -134,6 +144,16 @@ function renewing(run: Run, lease: Lease): Effect.Effect<never, CoreError> {
     },
   )
   return Effect.forever(Effect.andThen(Effect.sleep(leaseRenewMs), renewal))
+}
+
+/** What reloads is imported for a pipeline with a mapping, or when somebody asks. */
+function reloads(run: Run, requests: ReloadRequests): Effect.Effect<never, CoreError> {
+  const due = run.definition.mapping === undefined ? call((signal) => requests.asked(signal)) : Effect.void
+  const loaded = Effect.andThen(
+    due,
+    call(() => import('./mapping/reload.ts')),
+  )
+  return Effect.flatMap(loaded, ({ reloading }) => reloading(run, requests))
 }
 
 function publishing(run: Run): Effect.Effect<never> {

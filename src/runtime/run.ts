@@ -13,6 +13,7 @@ import {
 } from './definition.ts'
 import { Kept } from './kept.ts'
 import type { Lane } from './lane.ts'
+import type { PipelineMapping } from './mapping/pipeline-mapping.ts'
 import { Backoff } from './policy.ts'
 import type { Progress } from './progress.ts'
 import {
@@ -56,7 +57,7 @@ export interface Running {
 
 /** What lives as long as the process runs the pipeline, over all attempts. */
 export class Run {
-  readonly definition: PipelineDefinition
+  #definition: PipelineDefinition
   readonly limits: PipelineLimits
   readonly log: Logger
   /** The time of day; somebody may set it back or ahead at any moment. */
@@ -66,6 +67,8 @@ export class Run {
   readonly random: () => number
   readonly stopWhenCaughtUp: boolean
   readonly stop = new StopRequest()
+  /** Ends the attempt under way. */
+  #turn = new AbortController()
   readonly telemetry = new Telemetry()
   readonly kept: Kept
   /** Of attempts; reset when the durable position moves. */
@@ -79,7 +82,8 @@ export class Run {
   readonly #onStatus: ((status: PipelineStatus) => void) | null
 
   constructor(definition: PipelineDefinition, options: RunOptions, clock: Clock) {
-    this.definition = definition
+    this.#definition = definition
+    this.stop.signal.addEventListener('abort', () => this.#turn.abort(), { once: true })
     this.limits = { ...defaultLimits, ...definition.limits }
     this.log = options.log
     this.kept = new Kept(options.log)
@@ -92,6 +96,31 @@ export class Run {
       () => (this.#connected ? this.limits.retryBudgetMs : this.limits.startBudgetMs),
       this.random,
     )
+  }
+
+  /** Its mapping may become another one between two attempts. */
+  get definition(): PipelineDefinition {
+    return this.#definition
+  }
+
+  /** Aborted when the attempt under way shall end: at a stop, or because the next one has another mapping. */
+  get turn(): AbortSignal {
+    return this.#turn.signal
+  }
+
+  /** An attempt begins. */
+  beginTurn(): void {
+    if (!this.stop.requested) this.#turn = new AbortController()
+  }
+
+  /** From the next attempt on. */
+  replaceMapping(mapping: PipelineMapping): void {
+    this.#definition = { ...this.#definition, mapping }
+  }
+
+  /** The attempt under way ends as at a stop, and another one follows. */
+  endTurn(): void {
+    this.#turn.abort()
   }
 
   context(lease: Lease | null): ConnectorContext {

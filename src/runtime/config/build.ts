@@ -1,17 +1,35 @@
 import { dirname, resolve } from 'node:path'
+import type { Logger } from '../../core/context.ts'
 import { ConfigError } from '../../core/error.ts'
 import { MemoryCheckpointStore } from '../checkpoint/memory.ts'
 import { SqliteCheckpointStore } from '../checkpoint/sqlite.ts'
 import type { CheckpointStore } from '../checkpoint/store.ts'
 import type { PipelineDefinition } from '../definition.ts'
+import type { HttpClock } from '../mapping/http-text.ts'
+import type { MappingConfig } from '../mapping/load-mapping.ts'
+import type { PipelineMapping } from '../mapping/pipeline-mapping.ts'
 import type { ChosenConnector } from './decode.ts'
 import type { LoadedConfig } from './load.ts'
 
+export interface BuildOptions {
+  /** Reads the config again when the mapping is to be read again, as it may be in the config itself. */
+  readonly reload?: () => Promise<LoadedConfig>
+  /** Ends the loading of a mapping. */
+  readonly signal?: AbortSignal
+  /** Told when a server that has the mapping does not answer. */
+  readonly log?: Logger
+}
+
 /**
- * Makes the pipeline of a config: imports the drivers that it uses and connects to nothing. Whoever calls closes the
- * store. Throws `ConfigError` when a driver is not installed.
+ * Makes the pipeline of a config: imports the drivers that it uses, and loads the mapping, which a server may have.
+ * Connects to nothing else. Whoever calls closes the store. Throws `ConfigError` when a driver is not installed or the
+ * mapping has mistakes, and other `CoreError`s when it cannot be had.
  */
-export async function buildPipeline(config: LoadedConfig): Promise<PipelineDefinition> {
+export async function buildPipeline(
+  config: LoadedConfig,
+  options: BuildOptions = {},
+): Promise<PipelineDefinition> {
+  const mapping = await loadMapping(config, options)
   const [create, ...createSinks] = await Promise.all([
     factory(config.source),
     ...config.sinks.map((sink) => factory(sink)),
@@ -25,6 +43,7 @@ export async function buildPipeline(config: LoadedConfig): Promise<PipelineDefin
       type: connector.type,
       create: createSinks[index]!,
     })),
+    ...(mapping === null ? {} : { mapping }),
     store: storeOf(config),
     limits: {
       bufferBytes: config.buffer,
@@ -34,6 +53,27 @@ export async function buildPipeline(config: LoadedConfig): Promise<PipelineDefin
       checkpointIntervalMs: config.checkpoint.interval,
     },
   }
+}
+
+async function loadMapping(
+  config: LoadedConfig,
+  { reload, signal = new AbortController().signal, log }: BuildOptions,
+): Promise<PipelineMapping | null> {
+  const own = mappingConfig(config)
+  if (own === null) return null
+  const reread = reload === undefined ? null : async () => mappingConfig(await reload())
+  const { MappingLoader, systemClock } = await import('../mapping/load-mapping.ts')
+  const clock: HttpClock = {
+    ...systemClock,
+    retrying: (error, delayMs) =>
+      log?.warn(`the mapping cannot be had yet: ${error.message}`, { code: error.code, delayMs }),
+  }
+  return await new MappingLoader(own, reread, clock).load(signal)
+}
+
+function mappingConfig({ mapping, file, written }: LoadedConfig): MappingConfig | null {
+  if (mapping === undefined) return null
+  return { mapping, file, ...(written === undefined ? {} : { written }) }
 }
 
 async function factory<Instance>({ connector, options }: ChosenConnector<Instance>): Promise<() => Instance> {

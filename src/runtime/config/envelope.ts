@@ -13,6 +13,7 @@ import {
   text,
   withDefault,
 } from '../../core/fields.ts'
+import { MappingOptions } from './mapping-options.ts'
 
 const name = identifier({
   pattern: /^[a-z0-9_-]{1,40}$/u,
@@ -46,6 +47,10 @@ export const Envelope = struct({
       'Tables to replicate, as `namespace.table` with `*` and `?`; `!` in front excludes. All when empty.',
     ),
     withDefault([]),
+  ),
+  mapping: MappingOptions.pipe(
+    described('How tables are made of collections, or of other tables, see docs/mapping.md.'),
+    optional,
   ),
   connectors: list(text()).pipe(
     described('Packages or files (relative to this one) that bring connectors of third parties.'),

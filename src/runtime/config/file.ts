@@ -70,8 +70,18 @@ async function read(path: string, shown: string): Promise<string> {
   }
 }
 
-/** JSON is read by the YAML parser too (it is a subset), strictly as JSON types: that gives positions for both. */
+/** A text of JSON or YAML that was parsed, whatever it came from. */
+export type ParsedText = Pick<ConfigFile, 'shown' | 'value' | 'locate'>
+
 function parse(path: string, shown: string, text: string, format: 'YAML' | 'JSON'): ConfigFile {
+  return { path, ...parseText(shown, text, format) }
+}
+
+/**
+ * JSON is read by the YAML parser too (it is a subset), strictly as JSON types: that gives positions for both. Throws
+ * `ConfigError` with line and column of a syntax mistake.
+ */
+export function parseText(shown: string, text: string, format: 'YAML' | 'JSON'): ParsedText {
   const lines = new LineCounter()
   const document = parseDocument(text, {
     lineCounter: lines,
@@ -85,7 +95,6 @@ function parse(path: string, shown: string, text: string, format: 'YAML' | 'JSON
     throw syntaxError(`${shown}:${line}:${col}`, format, error.message)
   }
   return {
-    path,
     shown,
     value: toValue(document, shown, format),
     locate: (at, atKey) => {

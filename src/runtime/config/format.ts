@@ -9,17 +9,37 @@ export interface LocatedMistake {
   readonly reason: string
   /** Null when the format does not say (TypeScript). */
   readonly location: Location | null
+  /** The document that it is in, when that is not the config file itself. */
+  readonly document?: string
+}
+
+type Written = Pick<ConfigFile, 'shown' | 'locate'>
+
+/** Mistakes in a document that belongs to the config. */
+export interface DocumentMistakes {
+  readonly document: Written
+  readonly mistakes: readonly Mistake[]
 }
 
 /** The config has mistakes; carries the complete list (law L13), which is also the message. */
 export class InvalidConfigError extends ConfigError {
   readonly mistakes: readonly LocatedMistake[]
 
-  constructor(file: Pick<ConfigFile, 'shown' | 'locate'>, mistakes: readonly Mistake[]) {
-    const located = locate(file, mistakes)
+  constructor(
+    file: Written,
+    mistakes: readonly Mistake[],
+    others: readonly DocumentMistakes[] = [],
+    fix = 'Correct what is listed; docs/configuration.md describes every option.',
+  ) {
+    const located = [
+      ...locate(file, mistakes),
+      ...others.flatMap(({ document, mistakes: found }) =>
+        locate(document, found).map((mistake) => ({ ...mistake, document: document.shown })),
+      ),
+    ]
     const count = located.length === 1 ? 'a mistake' : `${located.length} mistakes`
     super('config/invalid', `${file.shown} has ${count}\n${formatMistakes(file.shown, located).join('\n')}`, {
-      fix: 'Correct what is listed; docs/configuration.md describes every option.',
+      fix,
     })
     this.mistakes = located
   }
@@ -27,14 +47,19 @@ export class InvalidConfigError extends ConfigError {
 
 /** One line per mistake, `file:line:column path: reason`, which terminals and editors turn into links. */
 function formatMistakes(file: string, mistakes: readonly LocatedMistake[]): readonly string[] {
-  return mistakes.map(({ path, reason, location }) => {
-    const where = location === null ? '' : `${file}:${location.line}:${location.column} `
-    return `  ${where}${path === '' ? 'the config' : path}: ${reason}`
+  return mistakes.map(({ path, reason, location, document }) => {
+    const where = placeOf(document ?? file, location, document !== undefined)
+    return `  ${where}${path === '' ? (document === undefined ? 'the config' : 'the document') : path}: ${reason}`
   })
 }
 
+function placeOf(file: string, location: Location | null, isOther: boolean): string {
+  if (location !== null) return `${file}:${location.line}:${location.column} `
+  return isOther ? `${file} ` : ''
+}
+
 /** In the order of the file; what has no place comes last, in the order it was found. */
-function locate(file: Pick<ConfigFile, 'locate'>, mistakes: readonly Mistake[]): readonly LocatedMistake[] {
+function locate(file: Pick<Written, 'locate'>, mistakes: readonly Mistake[]): readonly LocatedMistake[] {
   const located = mistakes.map(({ path, reason, atKey }) => ({
     path: formatPath(path),
     reason,
@@ -48,7 +73,7 @@ function locate(file: Pick<ConfigFile, 'locate'>, mistakes: readonly Mistake[]):
 }
 
 /** `sinks.lake.tables[0]`. */
-function formatPath(path: Path): string {
+export function formatPath(path: Path): string {
   return path.reduce<string>((text, key) => {
     if (typeof key === 'number') return `${text}[${key}]`
     return text === '' ? key : `${text}.${key}`

@@ -1,14 +1,18 @@
 import { readFileSync } from 'node:fs'
 import { builtInConnectors, type Connectors, registerThirdParty } from './connectors.ts'
-import { decodeConfig, type DecodedConfig } from './decode.ts'
+import { decode, decodeConfig, type DecodedConfig } from './decode.ts'
 import { type Environment, expand, isPlainObject } from './expand.ts'
 import { type ConfigFile, readConfigFile } from './file.ts'
 import { InvalidConfigError } from './format.ts'
+import { MappingOptions } from './mapping-options.ts'
+import type { LocalMistakes } from '../mapping/load-mapping.ts'
 
 /** A config file that has no mistakes. */
 export interface LoadedConfig extends DecodedConfig {
   /** Absolute path of the file; paths in it are relative to its folder. */
   readonly file: string
+  /** The file as it was written, for mistakes that are found later. */
+  readonly written?: Pick<ConfigFile, 'shown' | 'locate'>
 }
 
 const processEnvironment: Environment = {
@@ -29,14 +33,24 @@ export async function loadConfig(
   const expansion = expand(file.value, environment)
   const broken = await registerListed(connectors, expansion.value, file)
   const decoded = decodeConfig(expansion.value, connectors)
-  if (decoded.ok && broken.length + expansion.mistakes.length === 0)
-    return { ...decoded.value, file: file.path }
+  const { own, others } = await mappingMistakes(expansion.value, file)
+  if (decoded.ok && broken.length + expansion.mistakes.length + own.length + others.length === 0)
+    return { ...decoded.value, file: file.path, written: file }
   // A text that could not be expanded is one mistake, not also one of form.
   const unexpanded = new Set(expansion.mistakes.map((mistake) => JSON.stringify(mistake.path)))
   const rest = decoded.ok
     ? []
     : decoded.mistakes.filter((mistake) => !unexpanded.has(JSON.stringify(mistake.path)))
-  throw new InvalidConfigError(file, [...expansion.mistakes, ...broken, ...rest])
+  throw new InvalidConfigError(file, [...expansion.mistakes, ...broken, ...rest, ...own], others)
+}
+
+/** Of the documents that are at hand, also when something else is wrong. */
+async function mappingMistakes(value: unknown, file: ConfigFile): Promise<LocalMistakes> {
+  const mapping = isPlainObject(value) ? value['mapping'] : undefined
+  const decoded = mapping === undefined ? null : decode(MappingOptions, mapping, ['mapping'])
+  if (decoded?.ok !== true) return { own: [], others: [] }
+  const { localMistakes } = await import('../mapping/load-mapping.ts')
+  return await localMistakes(decoded.value, file.path)
 }
 
 /** The connectors that a config file can use: ours and those it lists. */

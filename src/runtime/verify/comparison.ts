@@ -2,9 +2,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { ConnectorContext, Logger } from '../../core/context.ts'
 import { ConfigError, CoreError, toCoreError } from '../../core/error.ts'
 import { type KeyRange, type PackedKeys, type SourceSnapshot, WHOLE_TABLE } from '../../core/row-reader.ts'
-import { selectTables } from '../../core/selection.ts'
 import { type TableSchema, tableName } from '../../core/table.ts'
 import type { PipelineDefinition, SinkDefinition } from '../definition.ts'
+import { createSource, sourceContext } from '../mapping/pipeline-source.ts'
 import { Backoff, directiveFor } from '../policy.ts'
 import { chooseSink, chooseTables } from './choose.ts'
 import { compareRange } from './compare-range.ts'
@@ -105,13 +105,13 @@ export class Comparison implements AsyncDisposable {
   static async open(definition: PipelineDefinition, options: VerifyOptions): Promise<Comparison> {
     const chosen = chooseSink(definition, options.sink)
     const context = contextOf(definition, options)
-    const source = definition.source.create()
+    const source = await createSource(definition)
     const sink = chosen.create()
     if (source.openReader === undefined) throw notReadable(`a source of type "${source.type}"`)
     if (sink.openReader === undefined) throw notReadable(`a sink of type "${sink.type}"`)
     const { signal = new AbortController().signal, timeoutMs = DEFAULT_TIMEOUT_MS, log } = options
     const gate = new Gate({ definition, sink: chosen.name, timeoutMs, log, signal })
-    const sourceReader = await source.openReader({ ...context, tables: selectTables(definition.tables) })
+    const sourceReader = await source.openReader(await sourceContext(definition, source, context))
     try {
       const sides = new Sides(sourceReader, await sink.openReader(context), gate)
       return new Comparison(definition, chosen, options, sides, gate)

@@ -21,6 +21,8 @@ export interface CheckRequest {
   readonly slot: string
   readonly publication: string
   readonly selection: TableSelection
+  /** Tables of which old rows have to be whole. */
+  readonly oldImages: TableSelection | null
 }
 
 export async function check(request: CheckRequest): Promise<readonly Problem[]> {
@@ -43,6 +45,9 @@ export async function check(request: CheckRequest): Promise<readonly Problem[]> 
     ...checkPublication(publication, server, request.publication, tables),
     ...checkSelection(selection, tables, everything, publication === null ? null : request.publication),
     ...tables.flatMap((table) => [...checkTable(table, server)]),
+    ...tables
+      .filter(({ namespace, name }) => request.oldImages?.includes(namespace, name))
+      .flatMap(checkOldRows),
   ]
 }
 
@@ -226,4 +231,16 @@ function* checkTable(table: CatalogTable, server: Server): Generator<Problem> {
       'Add all columns of the primary key to the column list of the publication.',
     )
   }
+}
+
+/** A mapping that looks at more than the key has to see what rows were before. */
+function checkOldRows({ namespace, name, identity }: CatalogTable): readonly Problem[] {
+  if (identity === 'f') return []
+  return [
+    error(
+      'identity-not-full',
+      `the mapping of the table ${namespace}.${name} looks at columns outside its key, and the log tells only the key of rows that change or go`,
+      `Run ALTER TABLE ${identifier(namespace)}.${identifier(name)} REPLICA IDENTITY FULL, before the pipeline copies the table.`,
+    ),
+  ]
 }

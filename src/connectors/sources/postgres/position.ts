@@ -87,6 +87,12 @@ export function streamPosition(
   return new LsnPosition(high, low, system, tables, '00000000')
 }
 
+/** A place between transactions, as `pg_lsn` has it. */
+export function positionAt(lsn: string, system: string): SourcePosition {
+  const [high, low] = halves(parseLsn(lsn))
+  return streamPosition(high, low, system, {})
+}
+
 /** A position while tables are copied: `step` counts the tables that are done, from 1. */
 export function copyPosition(
   lsn: bigint,
@@ -122,6 +128,14 @@ export function readResume(position: SourcePosition): Resume {
     })
   }
   return resume as Resume
+}
+
+/** The same place, where these tables (`namespace.name`) are not known: a stream from there copies them. */
+export function withoutTables(position: SourcePosition, names: readonly string[]): SourcePosition {
+  const resume = readResume(position)
+  const tables = Object.fromEntries(Object.entries(resume.tables).filter(([name]) => !names.includes(name)))
+  const { order } = position
+  return { order, resume: { ...resume, tables } as unknown as Json, partial: true }
 }
 
 /** Made per transaction, formatted only when somebody looks. */

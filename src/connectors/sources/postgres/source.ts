@@ -29,7 +29,7 @@ import { check } from './check.ts'
 import { defaultUnits, type PostgresConfig, type Units } from './config.ts'
 import { postgresError } from './errors.ts'
 import { Follower } from './follower.ts'
-import { copyStep, formatLsn, halves, parseLsn, readResume, streamPosition } from './position.ts'
+import { copyStep, formatLsn, parseLsn, positionAt, readResume, withoutTables } from './position.ts'
 import { CAPABILITIES } from './capabilities.ts'
 import { applicationName, namesOf } from './names.ts'
 import { PostgresReader } from './reader.ts'
@@ -80,8 +80,8 @@ export class PostgresSource extends Source {
   override async validate(context: SourceContext): Promise<readonly Problem[]> {
     const sql = await this.#open(context)
     try {
-      const { slot, publication } = namesOf(this.#config, context)
-      return await check({ sql, slot, publication, selection: context.tables })
+      const { tables: selection, oldImages = null } = context
+      return await check({ sql, ...namesOf(this.#config, context), selection, oldImages })
     } catch (error) {
       throw postgresError(error, 'check the server')
     } finally {
@@ -177,8 +177,7 @@ export class PostgresSource extends Source {
     const { sql, system } = this.#require()
     try {
       const { rows } = await sql.query<{ lsn: string }>('SELECT pg_current_wal_flush_lsn()::text AS lsn')
-      const [high, low] = halves(parseLsn(rows[0]!.lsn))
-      return streamPosition(high, low, system, {})
+      return positionAt(rows[0]!.lsn, system)
     } catch (error) {
       throw postgresError(error, 'read the end of the WAL')
     }
@@ -212,6 +211,10 @@ export class PostgresSource extends Source {
 
   override openReader(context: SourceContext): Promise<PostgresReader> {
     return PostgresReader.open(this.#config, context, this.#units.pagesPerKeyRange)
+  }
+
+  override copyAgain(position: SourcePosition, tables: readonly string[]): SourcePosition {
+    return withoutTables(position, tables)
   }
 
   /** Copies what is not copied yet; at the first start that is everything, and gives the LSN to stream from. */
@@ -286,10 +289,7 @@ export class PostgresSource extends Source {
       out,
     }
     const follower = new Follower(request)
-    const reached = (): { lsn: bigint; tables: Tables } => ({
-      lsn: follower.reached,
-      tables: follower.tables,
-    })
+    const reached = () => ({ lsn: follower.reached, tables: follower.tables })
     if (this.#config.catchUp === 'auto') await this.#catchUp(follower, out, from)
     if (out.signal.aborted || follower.copyNeeded) return reached()
     const stream = new ReplicationStream({
