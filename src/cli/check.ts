@@ -1,7 +1,7 @@
 import { PreconditionError, type Problem } from '../core/error.ts'
 import { type TableSchema, tableName } from '../core/table.ts'
 import { buildPipeline } from '../runtime/config/build.ts'
-import { loadConfig } from '../runtime/config/load.ts'
+import type { LoadedConfig } from '../runtime/config/load.ts'
 import { createLogger } from '../runtime/config/log.ts'
 import { inspectPipeline } from '../runtime/pipeline.ts'
 import { exitCodeOf, exitCodes } from '../runtime/policy.ts'
@@ -11,10 +11,10 @@ import type { Terminal } from './terminal.ts'
 
 /** Connects both sides, finds every problem and lists the tables. Moves and changes nothing. */
 export async function check(
-  args: { readonly config: string; readonly json: boolean },
+  args: { load(): Promise<LoadedConfig>; readonly json: boolean },
   terminal: Terminal,
 ): Promise<number> {
-  const config = await loadConfig(args.config)
+  const config = await args.load()
   const log = createLogger(config.log, (line) => terminal.note(line))
   const definition = await buildPipeline(config)
   try {

@@ -1,4 +1,5 @@
 /** Every command with its options: the parser, the help and the suggestions read this. */
+import { variables } from './zero-source-variables.ts'
 
 export interface CommandOption {
   readonly type: 'boolean' | 'string'
@@ -15,11 +16,25 @@ export interface Command {
   readonly options: Readonly<Record<string, CommandOption>>
   /** Arguments are not looked at here but handed on as they are. */
   readonly raw?: boolean
+  /** Environment variables that it reads. */
+  readonly variables?: readonly { readonly name: string; readonly summary: string }[]
 }
 
 const json: CommandOption = {
   type: 'boolean',
   summary: 'Machine-readable output on stdout; everything else on stderr.',
+}
+
+const once: CommandOption = {
+  type: 'boolean',
+  summary: 'Stop when everything that is there now is replicated.',
+}
+
+const logLevel: CommandOption = {
+  type: 'string',
+  value: 'level',
+  choices: ['debug', 'info', 'warn', 'error'],
+  summary: 'Overrides log.level of the config.',
 }
 
 /** What a comparison takes. */
@@ -49,16 +64,7 @@ export const commands = {
   run: {
     positionals: ['config'],
     summary: 'Run the pipeline of a config file until it is stopped.',
-    options: {
-      json,
-      once: { type: 'boolean', summary: 'Stop when everything that is there now is replicated.' },
-      'log-level': {
-        type: 'string',
-        value: 'level',
-        choices: ['debug', 'info', 'warn', 'error'],
-        summary: 'Overrides log.level of the config.',
-      },
-    },
+    options: { json, once, 'log-level': logLevel },
   },
   check: {
     positionals: ['config'],
@@ -75,10 +81,30 @@ export const commands = {
     summary: 'Compare, write the rows that differ again, and compare those again.',
     options: comparison,
   },
+  'zero-source': {
+    positionals: [],
+    summary: 'Run a pipeline from MongoDB to Zero that environment variables describe.',
+    options: {
+      check: { type: 'boolean', summary: 'Only what `sluice check` does.' },
+      'print-config': {
+        type: 'boolean',
+        summary: 'Print the config file that does the same, with ${VARIABLES} for secrets.',
+      },
+      json,
+      once,
+      'log-level': logLevel,
+    },
+    variables,
+  },
   connectors: { positionals: [], summary: 'List the sources and sinks.', options: { json } },
   schema: {
     positionals: ['config?'],
     summary: 'Print the JSON Schema of config files, with the connectors that a config brings.',
+    options: {},
+  },
+  types: {
+    positionals: ['schema'],
+    summary: 'Print TypeScript types for the rows of a schema file.',
     options: {},
   },
   demo: {

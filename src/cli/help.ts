@@ -5,9 +5,15 @@ export function helpText(name: CommandName | null): string {
   if (name === null) return overview()
   const command: Command = commands[name]
   const options = { ...command.options, ...globalOptions }
-  return [command.summary, '', `Usage: sluice ${usageOf(name, command)}`, '', ...optionLines(options)].join(
-    '\n',
-  )
+  const lines = [
+    command.summary,
+    '',
+    `Usage: sluice ${usageOf(name, command)}`,
+    '',
+    ...optionLines(options),
+    ...variableLines(command),
+  ]
+  return lines.join('\n')
 }
 
 function overview(): string {
@@ -41,6 +47,11 @@ function optionLines(options: Readonly<Record<string, CommandOption>>): readonly
       return [`--${name}${value}`, `${option.summary}${choices}`] as const
     }),
   )
+}
+
+function variableLines({ variables = [] }: Command): readonly string[] {
+  if (variables.length === 0) return []
+  return ['', 'Environment:', ...columns(variables.map(({ name, summary }) => [name, summary] as const))]
 }
 
 /** Two columns, the second one aligned. */

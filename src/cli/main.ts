@@ -29,22 +29,31 @@ async function dispatch(
 ): Promise<number> {
   const [config] = positionals
   const json = options['json'] === true
+  const once = options['once'] === true
+  const level = options['log-level']
+  const logLevel = typeof level === 'string' ? level : null
+  const load = async () => (await import('../runtime/config/load.ts')).loadConfig(config!)
   switch (command) {
     case 'run': {
       const { run } = await import('./run.ts')
-      const level = options['log-level']
-      const logLevel = typeof level === 'string' ? level : null
-      return run({ config: config!, json, once: options['once'] === true, logLevel }, terminal)
+      return run({ load, json, once, logLevel }, terminal)
     }
     case 'check':
-      return (await import('./check.ts')).check({ config: config!, json }, terminal)
+      return (await import('./check.ts')).check({ load, json }, terminal)
     case 'verify':
     case 'repair':
       return (await import('./verify.ts')).verify({ command, config: config!, options }, terminal)
+    case 'zero-source': {
+      const { zeroSource } = await import('./zero-source.ts')
+      const how = { check: options['check'] === true, printConfig: options['print-config'] === true }
+      return zeroSource({ json, once, logLevel, ...how }, terminal)
+    }
     case 'connectors':
       return (await import('./connectors.ts')).listConnectors({ json }, terminal)
     case 'schema':
       return (await import('./connectors.ts')).printSchema({ config: config ?? null }, terminal)
+    case 'types':
+      return (await import('./types.ts')).printTypes({ schema: config! }, terminal)
     case 'demo':
       return (await import('./demo/demo.ts')).runDemo(rest)
   }

@@ -252,7 +252,11 @@ describe('watermarks (ZE-3)', () => {
     await started(1)
     await run.stop()
     // A run whose clock is a day ahead.
-    const writer = new LogWriter(openLogFile(run.path), () => Date.now() + DAY_MS, RULES)
+    const writer = new LogWriter(
+      openLogFile(run.path, { watermarks: 'resume', window: 0 }),
+      () => Date.now() + DAY_MS,
+      RULES,
+    )
     writer.bump()
     writer.close()
     await run.start(TABLES)
@@ -273,7 +277,7 @@ describe('watermarks (ZE-3)', () => {
     await started(1)
     const order = run.order
     await run.stop()
-    const writer = new LogWriter(openLogFile(run.path), Date.now, RULES)
+    const writer = new LogWriter(openLogFile(run.path, { watermarks: 'resume', window: 0 }), Date.now, RULES)
     const { head } = writer
     const beat = (number: number): Chunk => {
       const commit = { timeMs: null, order: place(number).order, partial: false }

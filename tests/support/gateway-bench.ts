@@ -5,12 +5,14 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import * as Schema from 'effect/Schema'
 import { WebSocket } from 'ws'
+import { ClientWatermarks } from '../../src/connectors/sinks/zero/client-watermarks.ts'
 import { Authenticator } from '../../src/connectors/sinks/zero/auth.ts'
 import { ZeroConfig } from '../../src/connectors/sinks/zero/config.ts'
 import { Gateway, type GatewayOptions } from '../../src/connectors/sinks/zero/gateway.ts'
 import { Listener, type ListenerOptions } from '../../src/connectors/sinks/zero/listener.ts'
 import { LogReader } from '../../src/connectors/sinks/zero/log-reader.ts'
 import { type PublicationDefinitions, Publications } from '../../src/connectors/sinks/zero/publications.ts'
+import { Subscribers } from '../../src/connectors/sinks/zero/subscribers.ts'
 import { ZeroWebSocketSink } from '../../src/connectors/sinks/zero/sink.ts'
 import { UNCHANGED } from '../../src/core/canonical.ts'
 import type { SchemaChange } from '../../src/core/record.ts'
@@ -140,6 +142,7 @@ export class GatewayBench implements AsyncDisposable {
       log: published,
       publications,
       requirePublication,
+      clients: new ClientWatermarks({ log: published, subscribers: new Subscribers([], Date.now) }),
       logger: log,
       ...timeouts,
     })

@@ -13,15 +13,17 @@ export class ScriptedChangeSource implements AsyncDisposable {
   readonly #sockets = new WebSocketServer({ noServer: true })
   readonly #snapshot: readonly Change[]
   readonly #transactions: { readonly watermark: number; readonly changes: readonly Change[] }[] = []
-  #watermark = 1
+  readonly #first: number
+  #watermark: number
   /** Parameters of each connection. */
   readonly requests: URLSearchParams[] = []
   /** Watermarks that zero-cache has stored. */
   readonly acks: string[] = []
 
-  private constructor(http: Server, snapshot: readonly Change[]) {
+  private constructor(http: Server, snapshot: readonly Change[], first: number) {
     this.#http = http
     this.#snapshot = snapshot
+    this.#first = this.#watermark = first
     http.on('upgrade', (request, socket, head) =>
       this.#sockets.handleUpgrade(request, socket, head, (webSocket) =>
         this.#serve(webSocket, new URL(request.url!, 'ws://source').searchParams),
@@ -29,10 +31,11 @@ export class ScriptedChangeSource implements AsyncDisposable {
     )
   }
 
-  static async start(snapshot: readonly Change[]): Promise<ScriptedChangeSource> {
+  /** `first` is the watermark of the snapshot. */
+  static async start(snapshot: readonly Change[], first = 1): Promise<ScriptedChangeSource> {
     const http = createServer()
     await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
-    return new ScriptedChangeSource(http, snapshot)
+    return new ScriptedChangeSource(http, snapshot, first)
   }
 
   get url(): string {
@@ -59,7 +62,7 @@ export class ScriptedChangeSource implements AsyncDisposable {
       this.acks.push(watermark)
     })
     const from = parameters.get('lastWatermark')
-    if (from === null) say(socket, 1, this.#snapshot)
+    if (from === null) say(socket, this.#first, this.#snapshot)
     else
       for (const { watermark, changes } of this.#transactions)
         if (lexiVersion(watermark) > from) say(socket, watermark, changes)

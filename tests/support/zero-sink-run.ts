@@ -33,6 +33,8 @@ export class ZeroSinkRun implements AsyncDisposable {
   order = 0
   /** The last position that the sink called durable. */
   durable: SourcePosition | null = null
+  /** From when on it wants to have the log of the source, said at the last start. */
+  replayFrom: number | undefined
 
   private constructor(options: SinkOptions) {
     this.#options = options
@@ -62,8 +64,14 @@ export class ZeroSinkRun implements AsyncDisposable {
       path: this.path,
     })
     const sink = new ZeroWebSocketSink(decoded)
-    const { position } = await sink.connect({ pipeline: 'test', log: this.log, now: Date.now, run: 1 })
+    const { position, replayFrom } = await sink.connect({
+      pipeline: 'test',
+      log: this.log,
+      now: Date.now,
+      run: 1,
+    })
     this.#sink = sink
+    this.replayFrom = replayFrom
     for (const table of tables) await sink.createTable(table)
     return position
   }

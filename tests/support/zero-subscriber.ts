@@ -16,6 +16,8 @@ export interface SubscriberOptions {
   /** Resumes after this watermark; without it, a snapshot comes first. */
   readonly after?: { readonly lastWatermark: string; readonly replicaVersion: string }
   readonly publications?: readonly string[]
+  /** 0 by default. */
+  readonly shardNum?: number
   /** Confirms each commit, as zero-cache does; true by default. */
   readonly acks?: boolean
 }
@@ -53,10 +55,16 @@ export class ZeroSubscriber implements AsyncDisposable {
     socket.on('error', (error) => (this.failure ??= error))
   }
 
-  static async connect({ url, after, publications, acks }: SubscriberOptions): Promise<ZeroSubscriber> {
+  static async connect({
+    url,
+    after,
+    publications,
+    shardNum,
+    acks,
+  }: SubscriberOptions): Promise<ZeroSubscriber> {
     const target = new URL(url)
     target.searchParams.set('appID', 'zero')
-    target.searchParams.set('shardNum', '0')
+    target.searchParams.set('shardNum', String(shardNum ?? 0))
     for (const name of publications ?? []) target.searchParams.append('publications', name)
     if (after !== undefined) {
       target.searchParams.set('lastWatermark', after.lastWatermark)

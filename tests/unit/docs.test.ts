@@ -40,6 +40,7 @@ const pages = [
 const blocks = pages.flatMap(blocksOf)
 const environment = {
   PG_URL: 'postgres://user:password@localhost:5432/shop',
+  MONGODB_URI: 'mongodb://localhost:27017/shop?replicaSet=rs0',
   ZERO_TOKEN: 'token',
   PGPASSWORD: 'x',
   CLICKHOUSE_PASSWORD: 'x',

@@ -1,9 +1,15 @@
 import { describe, expect, it } from 'vitest'
-import { Subscribers } from '../../../src/connectors/sinks/zero/subscribers.ts'
+import { Subscribers, type SubscriberState } from '../../../src/connectors/sinks/zero/subscribers.ts'
 
-function subscribers(...stored: readonly { id: string; acked: number; seen: number }[]) {
+function subscribers(...stored: readonly Omit<SubscriberState, 'tables'>[]) {
   const clock = { now: 1000 }
-  return { known: new Subscribers(stored, () => clock.now), clock }
+  return {
+    known: new Subscribers(
+      stored.map((one) => ({ ...one, tables: null })),
+      () => clock.now,
+    ),
+    clock,
+  }
 }
 const one = {}
 const two = {}
@@ -81,9 +87,9 @@ describe('what has to be stored', () => {
   it('is told once', () => {
     const { known } = subscribers({ id: 'stored', acked: 5, seen: 900 })
     known.advance('a', one, 10)
-    expect(known.takeChanged()).toEqual([{ id: 'a', acked: 10, seen: 1000 }])
+    expect(known.takeChanged()).toEqual([{ id: 'a', acked: 10, seen: 1000, tables: null }])
     expect(known.takeChanged()).toEqual([])
     known.advance('stored', two, 6)
-    expect(known.takeChanged()).toEqual([{ id: 'stored', acked: 6, seen: 1000 }])
+    expect(known.takeChanged()).toEqual([{ id: 'stored', acked: 6, seen: 1000, tables: null }])
   })
 })

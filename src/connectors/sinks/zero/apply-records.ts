@@ -25,13 +25,14 @@ interface Target {
 
 const record = new RecordReader()
 
-/** Applies the records of `bytes[start, end)`. */
+/** Applies the records of `bytes[start, end)`. `logCopied`: also those of tables that are being copied are logged. */
 export function applyRecords(
   store: LogStore,
   tables: ReadonlyMap<string, StoredTable>,
   bytes: Uint8Array,
   start: number,
   end: number,
+  logCopied = false,
 ): Logged {
   const targets = new Map<number, Target>()
   let rewritten: Rewriter | null = null
@@ -39,7 +40,7 @@ export function applyRecords(
   while (record.next()) {
     let target = targets.get(record.table)
     if (target === undefined) {
-      targets.set(record.table, (target = targetOf(store, tables, record.table)))
+      targets.set(record.table, (target = targetOf(store, tables, record.table, logCopied)))
       // From here on the log is not what was sent.
       if (rewritten === null && (!target.logged || target.mask !== null)) {
         rewritten = new Rewriter()
@@ -53,7 +54,12 @@ export function applyRecords(
   return rewritten.take()
 }
 
-function targetOf(store: LogStore, tables: ReadonlyMap<string, StoredTable>, id: number): Target {
+function targetOf(
+  store: LogStore,
+  tables: ReadonlyMap<string, StoredTable>,
+  id: number,
+  logCopied: boolean,
+): Target {
   const version = store.version(id)
   const table = tables.get(version.source)
   const rows = table?.copy ?? table?.published ?? null
@@ -65,7 +71,7 @@ function targetOf(store: LogStore, tables: ReadonlyMap<string, StoredTable>, id:
   return {
     state: store.state(rows.state),
     version,
-    logged: table.copy === null,
+    logged: logCopied || table.copy === null,
     mask: table.copy === null ? store.masks(id) : null,
   }
 }

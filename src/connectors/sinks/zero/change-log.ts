@@ -5,6 +5,7 @@ import { setFlagsFromString } from 'node:v8'
 import { Worker } from 'node:worker_threads'
 import { type CoreError, InternalError, toCoreError } from '../../../core/error.ts'
 import type { SourcePosition } from '../../../core/position.ts'
+import type { EarlierOptions } from './earlier-server.ts'
 import { logError } from './log-errors.ts'
 import type { Answer, Failure, Opened, Request, Watermark } from './log-messages.ts'
 import { LogReader } from './log-reader.ts'
@@ -47,8 +48,12 @@ export class ChangeLog {
   }
 
   /** Opens or makes the file. Throws when it cannot be had; `zero/log-in-use` when another process has it. */
-  static async open(path: string, publications: PublicationDefinitions): Promise<ChangeLog> {
-    const data: LogWorkerData = { path, publications }
+  static async open(
+    path: string,
+    publications: PublicationDefinitions,
+    earlier: EarlierOptions,
+  ): Promise<ChangeLog> {
+    const data: LogWorkerData = { path, publications, earlier }
     // As source this file is .ts, in the package .js, and the compiler leaves this string alone.
     const extension = extname(import.meta.url)
     const file = new URL(`./log-worker${extension}`, import.meta.url)

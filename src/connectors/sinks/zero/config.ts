@@ -155,6 +155,21 @@ export const ZeroConfig = struct({
     described('A subscriber that was away for so long holds nothing any more.'),
     withDefault('168h'),
   ),
+  earlier: struct({
+    watermarks: oneOf('resume', 'forget').pipe(
+      described('resume: a zero-cache goes on after the last watermark that it got; forget: it begins anew.'),
+      withDefault('resume'),
+    ),
+    window: duration({ max: '30d' }).pipe(
+      described(
+        'Only watermarks that are so much older than the newest; the source is replayed from the oldest of them.',
+      ),
+      withDefault('1h'),
+    ),
+  }).pipe(
+    described('What to do with a watermark database of zero-sources that lies at `path`.'),
+    withDefault({}),
+  ),
   compression: boolean().pipe(
     described('permessage-deflate, with clients that offer it.'),
     withDefault(false),

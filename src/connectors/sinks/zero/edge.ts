@@ -2,6 +2,7 @@
 import type { Logger } from '../../../core/context.ts'
 import { Authenticator } from './auth.ts'
 import type { ChangeLog } from './change-log.ts'
+import type { ClientWatermarks } from './client-watermarks.ts'
 import { closeReason } from './close-reason.ts'
 import type { ZeroConfig } from './config.ts'
 import { Gateway } from './gateway.ts'
@@ -13,6 +14,7 @@ import { readStreamRequest } from './stream-request.ts'
 import type { Subscribers } from './subscribers.ts'
 import { Subscription } from './subscription.ts'
 import { readTlsFiles } from './tls-files.ts'
+import { watermarkRoute } from './watermark-route.ts'
 import { ZeroView } from './zero-view.ts'
 
 /** `CHANGE_SOURCE_PATH` of the protocol, version 0. */
@@ -34,6 +36,7 @@ export interface EdgeOptions {
   readonly log: ChangeLog
   readonly publications: Publications
   readonly subscribers: Subscribers
+  readonly clients: ClientWatermarks
   readonly logger: Logger
   readonly now: () => number
 }
@@ -64,11 +67,13 @@ export function openEdge(options: EdgeOptions): Promise<Listener> {
     log: options.log,
     publications: options.publications,
     requirePublication: config.requirePublication,
+    clients: options.clients,
     logger,
     stallTimeoutMs: GATEWAY_STALL_MS,
     keepAliveMs: GATEWAY_KEEP_ALIVE_MS,
   })
-  return Listener.open(listenerOptions, authenticator, [streamRoute(options), gateway.route], logger, now)
+  const routes = [streamRoute(options), gateway.route, watermarkRoute(options.clients)]
+  return Listener.open(listenerOptions, authenticator, routes, logger, now)
 }
 
 function authenticatorOf(config: ZeroConfig, logger: Logger, now: () => number): Authenticator {
@@ -100,7 +105,16 @@ function streamRoute({ config, log, publications, subscribers, logger }: EdgeOpt
       }
       const view = new ZeroView(shard, request.publications, publications, (id) => log.reader.version(id))
       const id = [identity.name, `${shard.appID}_${shard.shardNum}`, ...request.publications].join('/')
-      const subscription = { request, id, view, publications, log, subscribers, logger }
+      const subscription = {
+        request,
+        id,
+        shardNum: shard.shardNum,
+        view,
+        publications,
+        log,
+        subscribers,
+        logger,
+      }
       await new Subscription(socket, stream, subscription).run()
     },
   }

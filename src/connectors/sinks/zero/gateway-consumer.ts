@@ -7,6 +7,7 @@ import { mark, schema } from './change-view.ts'
 import { FrameBuffer } from './frame-buffer.ts'
 import type { Farewell, Output } from './gateway-output.ts'
 import { Part } from './gateway-output.ts'
+import { ClientWatermarks, namesOf } from './client-watermarks.ts'
 import { type GatewayRequest, unknownTable } from './gateway-request.ts'
 import type { ChangeLog } from './change-log.ts'
 import type { Watermark } from './log-messages.ts'
@@ -46,6 +47,7 @@ export interface Surroundings {
   readonly log: Pick<ChangeLog, 'head' | 'isWhole' | 'reader'>
   readonly publications: Publications
   readonly requirePublication: boolean
+  readonly clients: ClientWatermarks
   /** All tables that there are now. */
   tables(): readonly TableVersion[]
   /** The part after a place; the same for all that have the same view. Null when entries were removed. */
@@ -64,8 +66,12 @@ export class Consumer {
   readonly name: string
   readonly output: Output
   readonly request: GatewayRequest
+  /** Under which its watermarks are kept; null when it keeps its own. */
+  readonly #id: string | null
   readonly #view: ViewInUse
   readonly #around: Surroundings
+  /** Names of its tables as they are kept; null for all. */
+  #tables: readonly string[] | null = null
   /** Null before the first change. */
   #place: Place | null = null
   /** The last watermark that the consumer was told. */
@@ -74,8 +80,16 @@ export class Consumer {
   #snapshot: LogSnapshot | null = null
   #isOver = false
 
-  constructor(name: string, output: Output, request: GatewayRequest, view: ViewInUse, around: Surroundings) {
-    this.name = name
+  constructor(
+    identity: string,
+    output: Output,
+    request: GatewayRequest,
+    view: ViewInUse,
+    around: Surroundings,
+  ) {
+    const { client } = request
+    this.#id = client === null ? null : ClientWatermarks.idOf(identity, client)
+    this.name = this.#id ?? identity
     this.output = output
     this.request = request
     this.#view = view
@@ -100,9 +114,19 @@ export class Consumer {
     this.output.send(only(mark('watermark', place.watermark), place.watermark))
   }
 
+  /** Everything up to there is stored by the named client: it goes on after it. */
+  acknowledge(watermark: Watermark | null): void {
+    const { clients } = this.#around
+    if (this.#isOver) return
+    const isTold = watermark !== null && watermark <= this.#told
+    if (isTold && this.#id !== null && clients.acknowledge(this.#id, this, this.#tables, watermark)) return
+    this.#refuse('only {"ack": "<watermark that was sent>"} of a named client is understood')
+  }
+
   end(farewell: Farewell | null): void {
     if (this.#isOver) return
     this.#isOver = true
+    if (this.#id !== null) this.#around.clients.leave(this.#id, this)
     this.#rows?.return(undefined as never)
     this.#rows = null
     this.#snapshot?.close()
@@ -119,13 +143,16 @@ export class Consumer {
   /** Nothing is refused before there is something: who is early waits. */
   #begin(): Waits {
     const { log, publications, requirePublication } = this.#around
-    const { tables, after, publications: asked } = this.request
+    const { tables, publications: asked } = this.request
     if (log.head === 0) return 'published'
     const visible = this.#around.tables().filter((version) => this.#view.view.shows(version))
     const mistake =
       publications.refusal(asked, requirePublication) ??
       (tables === null ? null : unknownTable(tables, visible))
     if (mistake !== null) return this.#refuse(mistake)
+    this.#tables = namesOf(tables, visible)
+    const kept = this.#id === null ? null : this.#around.clients.startOf(this.#id, this.#tables)
+    const after = this.request.after ?? kept
     if (after !== null) return this.#resume(after)
     if (!log.isWhole) return 'published'
     if (!this.#around.takeTurn(this)) return 'turn'
@@ -137,6 +164,7 @@ export class Consumer {
       this.#around.endTurn(this)
       return 'published'
     }
+    this.#join(snapshot.watermark)
     this.#rows = this.#snapshotParts(snapshot)
     return 'nothing'
   }
@@ -148,6 +176,7 @@ export class Consumer {
       return this.#reset('the watermark is not, or no longer, in the change log')
     const changed = this.request.publications.find((name) => (log.reader.publicationSince(name) ?? 0) > after)
     if (changed !== undefined) return this.#reset(`the publication "${changed}" was changed`)
+    this.#join(after)
     this.#place = { seq, inside: null, begun: false, watermark: after }
     this.#told = after
     return 'nothing'
@@ -206,12 +235,19 @@ export class Consumer {
     return 'nothing'
   }
 
+  #join(watermark: Watermark): void {
+    const end = () =>
+      this.end({ ...MOVED, message: { type: 'reset', reason: MOVED_REASON }, reason: MOVED_REASON })
+    if (this.#id !== null) this.#around.clients.join(this.#id, this, watermark, end)
+  }
+
   #refuse(message: string): Waits {
     this.end({ ...BAD_REQUEST, message: { type: 'error', message }, reason: message })
     return 'over'
   }
 
   #reset(reason: string): Waits {
+    if (this.#id !== null) this.#around.clients.forget(this.#id)
     this.end({ ...GONE, message: { type: 'reset', reason }, reason })
     return 'over'
   }
@@ -221,6 +257,10 @@ export class Consumer {
 export const BAD_REQUEST = { code: 4400, status: 400 } as const
 /** The consumer has to begin anew, without a watermark. */
 const GONE = { code: 4410, status: 410 } as const
+
+/** The watermark of a named client was set: it goes on there when it connects again. */
+const MOVED = { code: 4409, status: 409 } as const
+const MOVED_REASON = 'the watermark of the client was set: connect again'
 
 const NO_MARKS: ReadonlyMap<number, Watermark> = new Map()
 

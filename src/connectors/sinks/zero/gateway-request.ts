@@ -10,6 +10,8 @@ export interface GatewayRequest {
   /** Null: the rows as they are now come first. `unknown`: a text that is none of our watermarks. */
   readonly after: Watermark | 'unknown' | null
   readonly publications: readonly string[]
+  /** The consumer's watermarks are kept under this name; null: it keeps its own. */
+  readonly client: string | null
 }
 
 /** Why something cannot be had. */
@@ -17,7 +19,7 @@ export interface Refused {
   readonly refused: string
 }
 
-const KEYS: readonly string[] = ['tables', 'watermark', 'publications']
+const KEYS: readonly string[] = ['tables', 'watermark', 'publications', 'client']
 const MAX_NAMES = 1000
 const ALL = '*'
 
@@ -28,13 +30,26 @@ export function readMessage(text: string): GatewayRequest | Refused {
     return { refused: 'the first message must be a JSON object with `tables`' }
   const unknown = Object.keys(message).find((key) => !KEYS.includes(key))
   if (unknown !== undefined) return { refused: unknownKey(unknown) }
-  const { tables, watermark = null, publications = [] } = message as Record<string, unknown>
+  const { tables, watermark = null, publications = [], client = null } = message as Record<string, unknown>
   if (!isNames(tables) || tables.length === 0)
     return { refused: '`tables` must be a list of names, or ["*"]' }
   if (!isNames(publications)) return { refused: '`publications` must be a list of names' }
   if (watermark !== null && typeof watermark !== 'string')
     return { refused: '`watermark` must be text, or null for the rows as they are now' }
-  return request(tables, watermark, publications)
+  if (client !== null && !(typeof client === 'string' && isClientName(client)))
+    return { refused: '`client` must be a name of letters, digits, ., _ and -' }
+  return request(tables, watermark, publications, client)
+}
+
+/** A later message on the WebSocket of a named client: `{"ack": "<watermark>"}`. Null for anything else. */
+export function readAcknowledgement(text: string): Watermark | null {
+  const message = parsed(text)
+  const ack = typeof message === 'object' && message !== null ? (message as { ack?: unknown }).ack : null
+  return typeof ack === 'string' ? readWatermark(ack) : null
+}
+
+export function isClientName(text: string): boolean {
+  return /^[\w.-]{1,100}$/.test(text)
 }
 
 /** A query such as `?tables=a,b&watermark=...&publications=p`; null when it asks for no tables. */
@@ -43,7 +58,8 @@ export function readQuery({ searchParams }: URL, lastEventId: string | undefined
   const tables = names('tables').filter((name) => name !== '')
   if (tables.length === 0) return null
   const watermark = lastEventId ?? searchParams.get('watermark')
-  return request(tables, watermark === '' ? null : watermark, names('publications'))
+  const client = searchParams.get('client')
+  return request(tables, watermark === '' ? null : watermark, names('publications'), client)
 }
 
 /** What a table is called: as in Zero, or as in the source. */
@@ -68,11 +84,13 @@ function request(
   tables: readonly string[],
   watermark: string | null,
   publications: readonly string[],
+  client: string | null,
 ): GatewayRequest {
   return {
     tables: tables.includes(ALL) ? null : [...new Set(tables)].toSorted(),
     after: watermark === null ? null : (readWatermark(watermark) ?? 'unknown'),
     publications: [...new Set(publications.filter((name) => name !== ''))].toSorted(),
+    client,
   }
 }
 

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
 import { closeReason } from './close-reason.ts'
 import type { ChangeLog } from './change-log.ts'
+import type { ClientWatermarks } from './client-watermarks.ts'
 import { ChangeView } from './change-view.ts'
 import { ConsumerLoop, type LoopOptions } from './consumer-loop.ts'
 import {
@@ -16,7 +17,7 @@ import {
   type ViewInUse,
 } from './gateway-consumer.ts'
 import { EventOutput, type Output, SocketOutput } from './gateway-output.ts'
-import { type GatewayRequest, readMessage, readQuery } from './gateway-request.ts'
+import { type GatewayRequest, readAcknowledgement, readMessage, readQuery } from './gateway-request.ts'
 import type { Route, Visit } from './listener.ts'
 import type { Watermark } from './log-messages.ts'
 import type { Publications } from './publications.ts'
@@ -29,6 +30,7 @@ export interface GatewayOptions extends LoopOptions {
   readonly publications: Publications
   /** Nobody gets everything: a publication has to be asked for. */
   readonly requirePublication: boolean
+  readonly clients: ClientWatermarks
 }
 
 interface SharedView extends ViewInUse {
@@ -49,6 +51,7 @@ export class Gateway implements Surroundings {
   readonly log: GatewayOptions['log']
   readonly publications: Publications
   readonly requirePublication: boolean
+  readonly clients: ClientWatermarks
   readonly #loop: ConsumerLoop
   readonly #views = new Map<string, SharedView>()
   readonly #pieces = new Map<string, Piece>()
@@ -64,6 +67,7 @@ export class Gateway implements Surroundings {
     this.log = options.log
     this.publications = options.publications
     this.requirePublication = options.requirePublication
+    this.clients = options.clients
     this.#loop = new ConsumerLoop(options)
   }
 
@@ -127,7 +131,7 @@ export class Gateway implements Surroundings {
       consumer = this.#add(visit, request, (wake) => new SocketOutput(socket, stream, wake))
     }
     socket.on('message', (data) => {
-      if (consumer !== null) return
+      if (consumer !== null) return consumer.acknowledge(readAcknowledgement(String(data as Buffer)))
       const request = readMessage(String(data as Buffer))
       if ('refused' in request) refuse(request.refused)
       else start(request)

@@ -7,7 +7,6 @@ import {
   type Server,
   type ServerOptions,
   type ServerResponse,
-  STATUS_CODES,
 } from 'node:http'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
@@ -18,6 +17,7 @@ import { ConfigError, ConnectionError } from '../../../core/error.ts'
 import { setAlarm } from './alarm.ts'
 import { type Authenticator, type Identity, withoutCredentials } from './auth.ts'
 import { Heartbeat } from './heartbeat.ts'
+import { type Refusal, refuse, refuseUpgrade } from './refusal.ts'
 import { RefusalLog } from './refusal-log.ts'
 import { readTlsFiles, type TlsFiles, TlsWatch } from './tls-files.ts'
 
@@ -55,6 +55,8 @@ export interface Route {
   upgrade?(socket: WebSocket, visit: Visit, stream: Duplex): void | Promise<void>
   /** A GET request. The response may stay open; it is destroyed when the token expires. */
   get?(response: ServerResponse, visit: Visit): void | Promise<void>
+  /** A PUT request; what it says is in the address. */
+  put?(response: ServerResponse, visit: Visit): void | Promise<void>
 }
 
 /** Close code: the token has expired. */
@@ -71,11 +73,6 @@ const SPARE_CONNECTIONS = 128
  */
 const CLOSE_TIMEOUT_MS = 30_000
 const EXPIRED_TIMEOUT_MS = 500
-
-interface Refusal {
-  readonly status: number
-  readonly reason: string
-}
 
 interface Admission {
   readonly route: Route
@@ -263,7 +260,8 @@ export class Listener {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     response.on('error', () => response.destroy())
-    const decision = await this.#decide(request, 'get')
+    const kind = request.method === 'PUT' ? 'put' : 'get'
+    const decision = await this.#decide(request, kind)
     if (this.#closed !== null || response.destroyed) return void response.destroy()
     const { origin } = request.headers
     if (origin !== undefined && this.#authenticator.origins.includes(origin)) {
@@ -277,15 +275,16 @@ export class Listener {
       'close',
       this.#remember(response, visit, () => response.destroy()),
     )
-    await route.get!(response, visit)
+    await route[kind]!(response, visit)
   }
 
-  async #decide(request: IncomingMessage, kind: 'upgrade' | 'get'): Promise<Admission | Refusal> {
+  async #decide(request: IncomingMessage, kind: 'upgrade' | 'get' | 'put'): Promise<Admission | Refusal> {
     const url = URL.parse(request.url ?? '/', 'http://localhost')
     if (url === null) return { status: 400, reason: 'the address is malformed' }
     const route = this.#routes.get(url.pathname)
     if (route === undefined) return { status: 404, reason: 'there is nothing under this path' }
-    if (request.method !== 'GET') return { status: 405, reason: 'only GET is served' }
+    const isServed = kind === 'put' ? route.put !== undefined : request.method === 'GET'
+    if (!isServed) return { status: 405, reason: 'only GET is served' }
     if (route[kind] === undefined)
       return kind === 'get'
         ? { status: 426, reason: 'this path is for WebSockets' }
@@ -371,27 +370,5 @@ async function listen(server: Server, { host, port }: ListenerOptions): Promise<
         ? 'Choose a `port` above 1023, or give the process the right to use this one.'
         : 'Choose a `host` that is a name or an address of this machine.'
     throw new ConnectionError('zero/listen', what, { fix, retryable: false })
-  }
-}
-
-function refuse(response: ServerResponse, { status, reason }: Refusal): void {
-  response.writeHead(status, headersOf(status, reason)).end(reason)
-}
-
-function refuseUpgrade(stream: Duplex, { status, reason }: Refusal): void {
-  const headers = Object.entries(headersOf(status, reason)).map(([name, value]) => `${name}: ${value}\r\n`)
-  stream.once('finish', () => stream.destroy())
-  stream.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${headers.join('')}\r\n${reason}`)
-}
-
-function headersOf(status: number, reason: string): Readonly<Record<string, string>> {
-  return {
-    'Content-Type': 'text/plain; charset=utf-8',
-    'Content-Length': String(Buffer.byteLength(reason)),
-    Connection: 'close',
-    ...(status === 401 && { 'WWW-Authenticate': 'Bearer' }),
-    ...(status === 405 && { Allow: 'GET' }),
-    ...(status === 426 && { Upgrade: 'websocket' }),
-    ...(status === 503 && { 'Retry-After': '1' }),
   }
 }

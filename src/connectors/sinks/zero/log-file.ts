@@ -3,6 +3,7 @@ import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { CoreError } from '../../../core/error.ts'
+import { type EarlierOptions, importEarlier, isEarlier, setAside } from './earlier-server.ts'
 
 /** `PRAGMA application_id`: "SlZl". */
 const APPLICATION = 0x536c5a6c
@@ -29,6 +30,8 @@ CREATE INDEX log_watermark ON log (watermark);
 CREATE TABLE publications (name TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, since INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE subscribers (id TEXT PRIMARY KEY, acked INTEGER NOT NULL, seen INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 `
+/** What a client has of each table, as JSON. Files of before do not have it. */
+const SUBSCRIBER_TABLES = 'ALTER TABLE subscribers ADD COLUMN tables TEXT'
 
 /** The writer's connection; holds the file against other processes until it is closed. */
 export interface LogFile {
@@ -43,18 +46,19 @@ const CHECKPOINT_COMMITS = 1000
 const CHECKPOINT_BYTES = 8 * 1024 * 1024
 
 /** Opens or makes the file for writing. Throws what Node and SQLite say; see `log-errors.ts`. */
-export function openLogFile(path: string): LogFile {
+export function openLogFile(path: string, earlier: EarlierOptions): LogFile {
   const file = resolve(path)
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
   // Its companions (-wal, -shm) get the same mode.
-  for (const name of [file, `${file}-lock`]) closeSync(openSync(name, 'a', 0o600))
+  for (const name of [file, `${file}-lock`]) make(name)
   // SQLite's own locks end with each transaction: a second file holds one for as long as this process lives.
   const lock = new DatabaseSync(`${file}-lock`)
   try {
     lock.exec('BEGIN EXCLUSIVE')
-    const db = new DatabaseSync(file)
+    const db = openDatabase(file)
     try {
       prepareFile(db)
+      importEarlier(db, file, earlier)
     } catch (error) {
       db.close()
       throw error
@@ -92,6 +96,24 @@ export function openForReading(path: string): DatabaseSync {
   return db
 }
 
+function make(file: string): void {
+  closeSync(openSync(file, 'a', 0o600))
+}
+
+/** Where the database of an earlier server lies, that one makes room. */
+function openDatabase(file: string): DatabaseSync {
+  const db = new DatabaseSync(file)
+  try {
+    if (!isEarlier(db)) return db
+    setAside(db, file)
+  } catch (error) {
+    db.close()
+    throw error
+  }
+  make(file)
+  return new DatabaseSync(file)
+}
+
 function prepareFile(db: DatabaseSync): void {
   const { application_id: application } = db.prepare('PRAGMA application_id').get() as {
     application_id: number
@@ -115,4 +137,6 @@ function prepareFile(db: DatabaseSync): void {
   // Checkpoints by `committed`: SQLite would try one at each commit while a snapshot is read, for seconds in all.
   db.exec('PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864')
   if (tables === 0) db.exec(`BEGIN IMMEDIATE; ${TABLES} COMMIT`)
+  const columns = db.prepare("SELECT name FROM pragma_table_info('subscribers')").all()
+  if (!columns.some(({ name }) => name === 'tables')) db.exec(SUBSCRIBER_TABLES)
 }

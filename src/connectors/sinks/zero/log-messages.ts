@@ -1,5 +1,6 @@
 /** What the main thread asks of the thread that writes the change log, and what it answers. */
 import type { PackedItems } from './chunk-items.ts'
+import type { EarlierWatermarks } from './earlier-server.ts'
 import type { EvolutionStep } from './evolve.ts'
 import type { PositionPart, PositionText } from './position-text.ts'
 import type { FilterNumbers } from './publications.ts'
@@ -29,6 +30,8 @@ export interface Opened {
   readonly parts: readonly PositionPart[]
   readonly head: Watermark
   readonly waiting: boolean
+  /** Watermarks of an earlier server that the log stands in for; null when there are none. */
+  readonly earlier: EarlierWatermarks | null
   readonly tables: readonly StoredTable[]
   readonly versions: readonly { readonly id: number; readonly version: TableVersion }[]
   /** Numbers of the row filters of publications. */
@@ -125,6 +128,7 @@ export type Request =
       readonly id: string
       readonly acked: Watermark | null
       readonly seenMs: number
+      readonly tables: Readonly<Record<string, Watermark>> | null
     }
   | { readonly kind: 'upkeep'; readonly request: UpkeepRequest }
   /** Forgets what is not durable, and says what is. */

@@ -1,7 +1,9 @@
 /** Reads the log while others write it. */
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import type { EarlierWatermarks } from './earlier-server.ts'
 import { openForReading } from './log-file.ts'
 import type { Permissions, StoredRows, Watermark } from './log-messages.ts'
+import type { SubscriberState, Tables } from './subscribers.ts'
 import { stateTable } from './state-tables.ts'
 import type { TableVersion } from './table-version.ts'
 
@@ -80,6 +82,16 @@ export class LogReader {
     return version
   }
 
+  /** True for a watermark of an earlier server that the first transaction of the log comes after. */
+  isEarlier(shardNum: number, watermark: Watermark): boolean {
+    const row = this.#db.prepare("SELECT value FROM meta WHERE name = 'earlier'").get() as
+      | { value: string | null }
+      | undefined
+    if (row === undefined || row.value === null) return false
+    const range = (JSON.parse(row.value) as EarlierWatermarks).shards[String(shardNum)]
+    return range !== undefined && range.from <= watermark && watermark <= range.to
+  }
+
   /** When the definition of a publication changed last; null for one that never was. */
   publicationSince(name: string): Watermark | null {
     const sql = 'SELECT since FROM publications WHERE name = ?'
@@ -87,12 +99,14 @@ export class LogReader {
   }
 
   /** What each subscriber had when it was seen last. */
-  subscribers(): readonly { readonly id: string; readonly acked: Watermark; readonly seen: number }[] {
-    return this.#db.prepare('SELECT id, acked, seen FROM subscribers').all() as unknown as {
-      id: string
-      acked: Watermark
-      seen: number
-    }[]
+  subscribers(): readonly SubscriberState[] {
+    const rows = this.#db.prepare('SELECT id, acked, seen, tables FROM subscribers').all()
+    return (rows as unknown as (Omit<SubscriberState, 'tables'> & { tables: string | null })[]).map(
+      (row) => ({
+        ...row,
+        tables: row.tables === null ? null : (JSON.parse(row.tables) as Tables),
+      }),
+    )
   }
 
   /** All rows as of one watermark, over a connection of its own that has to be closed. */

@@ -1,5 +1,6 @@
 /** What the writer of the change log keeps in mind of it, and how that is found in the file. */
-import type { StoredTable, Watermark } from './log-messages.ts'
+import type { EarlierWatermarks } from './earlier-server.ts'
+import type { LogEvent, Permissions, StoredTable, Watermark } from './log-messages.ts'
 import type { LogStore } from './log-store.ts'
 
 /** Everything that a rollback takes back with the file. Replaced, never changed. */
@@ -13,6 +14,8 @@ export interface State {
   /** Of the stored position. */
   readonly order: string | null
   readonly isPartial: boolean
+  /** Watermarks of an earlier server: what the stream brings during the first copy is logged for those who have them. */
+  readonly earlier: EarlierWatermarks | null
   readonly tables: ReadonlyMap<string, StoredTable>
   readonly parts: ReadonlySet<number>
   /** What is not committed needs a position before it may be: rows of the log, or changes of tables. */
@@ -37,8 +40,10 @@ export function loadState(store: LogStore, bump: boolean): State {
     position === null
       ? { order: null, partial: false }
       : (JSON.parse(position) as { readonly order: string; readonly partial?: boolean })
+  const earlier = store.meta<string>('earlier')
   return {
     ...kept,
+    earlier: earlier === null ? null : (JSON.parse(earlier) as EarlierWatermarks),
     order,
     isPartial: partial === true,
     tables: new Map(store.allTables().map((table) => [table.source, table])),
@@ -48,4 +53,12 @@ export function loadState(store: LogStore, bump: boolean): State {
     bump,
     appended: null,
   }
+}
+
+/** Body of an entry that tells the permissions as they are; null when none were ever set. */
+export function permissionsEvent(store: LogStore): Uint8Array | null {
+  const text = store.meta<string>('permissions')
+  if (text === null) return null
+  const event: LogEvent = { kind: 'permissions', ...(JSON.parse(text) as Permissions) }
+  return Buffer.from(JSON.stringify(event))
 }

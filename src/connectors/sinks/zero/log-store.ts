@@ -1,6 +1,6 @@
 /** The statements of the change log's file, by name. */
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
-import type { Opened, StoredTable, Watermark } from './log-messages.ts'
+import type { Opened, Request, StoredTable, Watermark } from './log-messages.ts'
 import type { PositionPart } from './position-text.ts'
 import { createState, dropState, StateTable, stateTable } from './state-tables.ts'
 import type { TableVersion } from './table-version.ts'
@@ -16,8 +16,18 @@ interface TableRow {
 /** What an entry takes besides its body, about. */
 const ENTRY_OVERHEAD = 64
 
+type SubscriberNote = Extract<Request, { kind: 'subscriber' }>
+
 /** One bit per row filter, set when a complete row passes it. */
 export type RowMask = (key: Uint8Array, cells: Uint8Array) => number
+
+/** Row filters of publications, which have to know of every version of a table in order. */
+export interface RowRules {
+  /** Throws `SchemaError` when a filter asks for what the table does not have any more. */
+  define(version: TableVersion): void
+  forget(source: string): void
+  masksOf(version: TableVersion): RowMask | null
+}
 
 export class LogStore {
   readonly db: DatabaseSync
@@ -218,9 +228,16 @@ export class LogStore {
   }
 
   /** `acked` null forgets the subscriber. */
-  saveSubscriber(id: string, acked: Watermark | null, seenMs: number): void {
+  saveSubscriber({ id, acked, seenMs, tables }: SubscriberNote): void {
     if (acked === null) this.#run('DELETE FROM subscribers WHERE id = ?', id)
-    else this.#run('INSERT OR REPLACE INTO subscribers (id, acked, seen) VALUES (?, ?, ?)', id, acked, seenMs)
+    else
+      this.#run(
+        'INSERT OR REPLACE INTO subscribers (id, acked, seen, tables) VALUES (?, ?, ?, ?)',
+        id,
+        acked,
+        seenMs,
+        tables === null ? null : JSON.stringify(tables),
+      )
   }
 
   #run(sql: string, ...values: SQLInputValue[]) {

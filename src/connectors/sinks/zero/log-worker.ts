@@ -1,5 +1,6 @@
 /** The thread that writes the change log: one request after the other, each answered. */
 import { parentPort, workerData } from 'node:worker_threads'
+import type { EarlierOptions } from './earlier-server.ts'
 import { toFailure } from './log-errors.ts'
 import { type LogFile, openLogFile } from './log-file.ts'
 import type { Answer, Opened, Request } from './log-messages.ts'
@@ -10,10 +11,11 @@ import { type FilterNumbers, type PublicationDefinitions, Publications } from '.
 export interface LogWorkerData {
   readonly path: string
   readonly publications: PublicationDefinitions
+  readonly earlier: EarlierOptions
 }
 
 const port = parentPort!
-const { path, publications: definitions } = workerData as LogWorkerData
+const { path, publications: definitions, earlier } = workerData as LogWorkerData
 
 /** First the log is opened; then requests come, and go unanswered never. */
 function start(): void {
@@ -21,7 +23,7 @@ function start(): void {
   let opened: Opened
   let filters: FilterNumbers
   try {
-    const file = openLogFile(path)
+    const file = openLogFile(path, earlier)
     try {
       const publications = new Publications(definitions, storedNumbers(file))
       writer = new LogWriter(file, Date.now, {
@@ -81,7 +83,7 @@ function answerTo(writer: LogWriter, request: Request, filters: FilterNumbers): 
       case 'publications':
         return writer.beside((store) => store.savePublications(request.fingerprints, writer.head))
       case 'subscriber':
-        return writer.beside((store) => store.saveSubscriber(request.id, request.acked, request.seenMs))
+        return writer.beside((store) => store.saveSubscriber(request))
       case 'upkeep':
         return writer.upkeep((store) => keepUp(store, writer.head, request.request))
       case 'reset':

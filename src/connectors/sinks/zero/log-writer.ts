@@ -22,25 +22,16 @@ import {
   type TableChange,
   type Watermark,
 } from './log-messages.ts'
-import { loadState, type State } from './log-state.ts'
-import { LogStore, type RowMask } from './log-store.ts'
+import { loadState, permissionsEvent, type State } from './log-state.ts'
+import { LogStore, type RowRules } from './log-store.ts'
 import type { UpkeepResult } from './log-upkeep.ts'
 import type { PositionText } from './position-text.ts'
 import { publishCopies } from './publish.ts'
 import { applyRecords } from './apply-records.ts'
-import type { TableVersion } from './table-version.ts'
 import { changeTable } from './table-changes.ts'
 
 /** Rows that were accepted went with a transaction that SQLite gave up: the pipeline has to start again. */
 export class LostError extends Error {}
-
-/** Row filters of publications, which have to know of every version of a table in order. */
-export interface RowRules {
-  /** Throws `SchemaError` when a filter asks for what the table does not have any more. */
-  define(version: TableVersion): void
-  forget(source: string): void
-  masksOf(version: TableVersion): RowMask | null
-}
 
 export class LogWriter {
   readonly #file: LogFile
@@ -78,12 +69,13 @@ export class LogWriter {
   }
 
   opened(): Omit<Opened, 'filters'> {
-    const { head, waiting, tables } = this.#state
+    const { head, waiting, earlier, tables } = this.#state
     return {
       position: this.#store.meta<string>('position'),
       parts: this.#store.positionParts(),
       head,
       waiting,
+      earlier,
       tables: [...tables.values()],
       versions: this.#store.allVersions(),
     }
@@ -185,11 +177,13 @@ export class LogWriter {
   }
 
   #rows(buffer: Uint8Array, start: number, item: ChunkItem): void {
-    const { tables, head, waiting } = this.#state
+    const { tables, head, waiting, earlier } = this.#state
     if (item.origin === 'stream' && !this.#state.bound) this.#set({ bound: true })
-    const result = applyRecords(this.#store, tables, buffer, start, item.end)
-    // Of a first copy nobody is told: subscribers get the state.
-    if (item.origin === 'snapshot' || (head === 0 && waiting) || result.body.length === 0) return
+    const isFirst = head === 0 && waiting
+    const isReplay = isFirst && earlier !== null && item.origin === 'stream'
+    const result = applyRecords(this.#store, tables, buffer, start, item.end, isReplay)
+    // Of a first copy nobody is told: subscribers get the state. Only those of an earlier server have one already.
+    if (item.origin === 'snapshot' || (isFirst && !isReplay) || result.body.length === 0) return
     this.#append(EntryKind.rows, result.body, result.masks, item.commit?.timeMs ?? null)
   }
 
@@ -213,10 +207,13 @@ export class LogWriter {
   }
 
   #commit({ timeMs, order, partial }: ItemCommit): void {
-    const { waiting, waitOrder, open } = this.#state
+    const { head, earlier, waiting, waitOrder, open } = this.#state
     if (waiting) {
       if (partial || (waitOrder !== null && order < waitOrder)) return
       const watermark = this.#openWatermark()
+      // What those of an earlier server have of them is not known.
+      const permissions = head === 0 && earlier !== null ? permissionsEvent(this.#store) : null
+      if (permissions !== null) this.#append(EntryKind.event, permissions, null, null)
       const tables = publishCopies(this.#store, this.#state.tables, {
         silent: this.#state.head === 0,
         append: (body, masks) => this.#store.append(watermark, EntryKind.rows, body, masks, null),
@@ -242,6 +239,11 @@ export class LogWriter {
 
   #change(change: TableChange): StoredTable | null {
     const { source } = change
+    if (this.#state.head === 0 && this.#state.earlier !== null && change.kind !== 'copy') {
+      // That cannot be told to those of an earlier server: they begin anew.
+      this.#store.setMeta('earlier', null)
+      this.#set({ earlier: null })
+    }
     const stored = this.#state.tables.get(source) ?? { source, published: null, copy: null }
     const { table, isCopied, isEmptied } = changeTable(this.#store, stored, change, {
       append: (body, masks) => {

@@ -4,6 +4,7 @@ import type { Problem } from '../../../core/error.ts'
 import type { SinkContext } from '../../../core/sink.ts'
 import { Catalog } from './catalog.ts'
 import { ChangeLog } from './change-log.ts'
+import { ClientWatermarks } from './client-watermarks.ts'
 import type { ZeroConfig } from './config.ts'
 import { openEdge } from './edge.ts'
 import type { Listener } from './listener.ts'
@@ -13,6 +14,7 @@ import { Publications } from './publications.ts'
 import type { WantedTables } from './schema.ts'
 import { Subscribers } from './subscribers.ts'
 import { Upkeep } from './upkeep.ts'
+import { offerWatermarks } from './watermarks.ts'
 
 export class Service implements AsyncDisposable {
   readonly log: ChangeLog
@@ -22,14 +24,18 @@ export class Service implements AsyncDisposable {
   readonly listener: Listener
   readonly #config: ZeroConfig
   readonly #wanted: WantedTables | null
+  /** Nobody asks for watermarks of its clients any more. */
+  readonly #withdraw: () => void
 
   private constructor(
     config: ZeroConfig,
     wanted: WantedTables | null,
+    withdraw: () => void,
     parts: Pick<Service, 'log' | 'publications' | 'permissions' | 'upkeep' | 'listener'>,
   ) {
     this.#config = config
     this.#wanted = wanted
+    this.#withdraw = withdraw
     this.log = parts.log
     this.publications = parts.publications
     this.permissions = parts.permissions
@@ -67,6 +73,7 @@ export class Service implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#withdraw()
     this.permissions.close()
     await this.upkeep.stop()
     await this.listener.close()
@@ -76,7 +83,7 @@ export class Service implements AsyncDisposable {
   static async #start(config: ZeroConfig, { log: logger, now }: SinkContext): Promise<Service> {
     const wanted = await loadWanted(config, now)
     const definitions = publicationDefinitions(config)
-    const log = await ChangeLog.open(config.path, definitions)
+    const log = await ChangeLog.open(config.path, definitions, config.earlier)
     try {
       const publications = new Publications(definitions, log.opened.filters)
       const { current } = new Catalog(planOptions(config, wanted), log.opened)
@@ -84,11 +91,13 @@ export class Service implements AsyncDisposable {
       await log.request({ kind: 'publications', fingerprints: publications.fingerprints() })
       const permissions = await PermissionsSource.open(config, log, logger)
       const subscribers = new Subscribers(log.reader.subscribers(), now)
-      const listener = await openEdge({ config, log, publications, subscribers, logger, now })
+      const clients = new ClientWatermarks({ log, subscribers })
+      const listener = await openEdge({ config, log, publications, subscribers, clients, logger, now })
       const upkeep = new Upkeep({ log, subscribers, config, logger, now })
       upkeep.start()
       logger.info('serving', { host: config.host, port: listener.port, tls: config.tls !== undefined })
-      return new Service(config, wanted, { log, publications, permissions, upkeep, listener })
+      const withdraw = offerWatermarks(config.path, clients)
+      return new Service(config, wanted, withdraw, { log, publications, permissions, upkeep, listener })
     } catch (error) {
       await log.close()
       throw error

@@ -111,7 +111,14 @@ export class ZeroWebSocketSink extends Sink {
         queue: new WriteQueue(log, position),
       }
       this.#order = position?.order ?? null
-      return { position }
+      const { earlier, head } = log.opened
+      // A log that has published something has what those of the earlier server lack.
+      if (earlier === null || head > 0) return { position }
+      context.log.warn('subscribers of zero-sources are to go on: the log of the source is replayed', {
+        from: new Date(earlier.sinceMs).toISOString(),
+        fix: 'If it does not reach back so far, set `earlier: { watermarks: forget }` (WATERMARK_IMPORT=forget): they begin anew.',
+      })
+      return position === null ? { position, replayFrom: earlier.sinceMs } : { position }
     } catch (error) {
       await service[Symbol.asyncDispose]()
       throw error

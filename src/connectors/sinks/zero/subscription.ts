@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
 import type { Logger } from '../../../core/context.ts'
 import type { ChangeLog } from './change-log.ts'
+import { placeholderOf } from './earlier-server.ts'
 import { FrameBuffer } from './frame-buffer.ts'
 import { EntryKind, type Watermark } from './log-messages.ts'
 import type { Entry, LogSnapshot, Reading } from './log-reader.ts'
@@ -32,6 +33,7 @@ export interface SubscriptionOptions {
   readonly request: StreamRequest
   /** Who it is, for what it has to be kept. */
   readonly id: string
+  readonly shardNum: number
   readonly view: ZeroView
   readonly publications: Publications
   readonly log: ChangeLog
@@ -46,6 +48,7 @@ export class Subscription {
   /** Watermarks that were sent and not acknowledged. */
   readonly #sent: Watermark[] = []
   #wake: (() => void) | null = null
+  #followsEarlier = false
 
   constructor(socket: WebSocket, stream: Duplex, options: SubscriptionOptions) {
     this.#socket = socket
@@ -105,7 +108,10 @@ export class Subscription {
 
   async #resume(after: Watermark | 'unknown'): Promise<void> {
     const { log, id, subscribers, view, request, logger } = this.#options
-    const seq = after === 'unknown' ? null : log.reader.lastEntryOf(after)
+    const isEarlier = await this.#isEarlier(after)
+    if (!this.#sender.isOpen) return
+    // The first entry of the log follows it.
+    const seq = isEarlier ? 0 : after === 'unknown' ? null : log.reader.lastEntryOf(after)
     const reason =
       after === 'unknown' || seq === null || after > log.head
         ? 'the watermark is not, or no longer, in the change log'
@@ -116,6 +122,15 @@ export class Subscription {
     subscribers.advance(id, this, after as Watermark)
     logger.info('subscriber follows', { subscriber: id })
     await this.#follow(seq!, after as Watermark)
+  }
+
+  /** Whether it followed an earlier server, once there is something for it: that is so when the first copy is complete. */
+  async #isEarlier(after: Watermark | 'unknown'): Promise<boolean> {
+    const { log, shardNum } = this.#options
+    const isEarlier = (): boolean => after !== 'unknown' && log.reader.isEarlier(shardNum, after)
+    while (this.#sender.isOpen && log.head === 0 && isEarlier()) await this.#change()
+    this.#followsEarlier = this.#sender.isOpen && isEarlier()
+    return this.#followsEarlier
   }
 
   /** Sends whatever comes, merged while the subscriber is behind; large transactions in parts. */
@@ -207,11 +222,12 @@ export class Subscription {
       this.#socket.close(1008, 'only status messages are understood')
       return
     }
-    const { subscribers, id } = this.#options
+    const { subscribers, id, shardNum } = this.#options
     const { length } = this.#sent
     while (this.#sent.length > 0 && this.#sent[0]! <= watermark) this.#sent.shift()
     if (this.#sent.length === length) return
     subscribers.advance(id, this, watermark)
+    if (this.#followsEarlier) subscribers.release(placeholderOf(String(shardNum)))
     this.#wake?.()
   }
 

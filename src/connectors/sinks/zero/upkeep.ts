@@ -63,9 +63,9 @@ export class Upkeep {
   async #save(): Promise<void> {
     const { log, subscribers, config, now } = this.#options
     for (const id of subscribers.forgetBefore(now() - config.forgetAfter))
-      await log.request({ kind: 'subscriber', id, acked: null, seenMs: now() })
-    for (const { id, acked, seen } of subscribers.takeChanged())
-      await log.request({ kind: 'subscriber', id, acked, seenMs: seen })
+      await log.request({ kind: 'subscriber', id, acked: null, seenMs: now(), tables: null })
+    for (const { id, acked, seen, tables } of subscribers.takeChanged())
+      await log.request({ kind: 'subscriber', id, acked, seenMs: seen, tables })
   }
 
   async #step(): Promise<boolean> {
