@@ -123,12 +123,11 @@ function choose(
   const permissions = ['ZERO_PERMISSIONS', 'ZERO_PERMISSIONS_FILE'] as const
   if (permissions.every((name) => values.has(name)))
     wrong('ZERO_PERMISSIONS_FILE', 'is set and ZERO_PERMISSIONS too; keep one')
-  const isOpen = !values.has('ZERO_AUTH_TOKEN') && values.get('ZERO_AUTH_ANONYMOUS') !== 'true'
-  if (isOpen && !/^(127\.|localhost$|::1$)/.test(values.get('HOST')!))
-    wrong(
-      'ZERO_AUTH_TOKEN',
-      'is required: everybody who reaches the port could read everything; ZERO_AUTH_ANONYMOUS=true if that is meant',
-    )
+  if (values.has('ZERO_AUTH_TOKEN')) return
+  // Nobody had to say anything to let everybody in, and what was printed must go on to work; the log warns of it.
+  if (!values.has('ZERO_AUTH_ANONYMOUS')) values.set('ZERO_AUTH_ANONYMOUS', 'true')
+  if (values.get('ZERO_AUTH_ANONYMOUS') === 'false' && !/^(127\.|localhost$|::1$)/.test(values.get('HOST')!))
+    wrong('ZERO_AUTH_TOKEN', 'is required by ZERO_AUTH_ANONYMOUS=false')
 }
 
 function configOf(values: ReadonlyMap<VariableName, string>, asTemplate: boolean): Group {

@@ -98,13 +98,13 @@ export const variables = [
     name: 'ZERO_AUTH_TOKEN',
     path: zero('tokens', 'zero-cache'),
     secret: true,
-    summary: 'What zero-cache has to send as ?k= in its ZERO_UPSTREAM_DB.',
+    summary: 'What zero-cache has to send as ?k= in its ZERO_UPSTREAM_DB. Without it everybody is let in.',
   },
   {
     name: 'ZERO_AUTH_ANONYMOUS',
     path: zero('anonymous'),
     choices: ['true', 'false'],
-    summary: 'Let in whoever reaches the port.',
+    summary: 'Whether to let in whoever reaches the port: true without a token; false demands one.',
   },
   {
     name: 'ZERO_PERMISSIONS',

@@ -162,6 +162,7 @@ describe('the environment of the earlier server', () => {
         LOG_LEVEL: 'verbose',
         WATERMARK_IMPORT_WINDOW: 'an hour',
         CONFIG_FILE: 'config.yml',
+        ZERO_AUTH_ANONYMOUS: 'false',
         TABLE_MAPPINGS_TOKEN: 'x',
       }),
     ).toEqual([
@@ -169,7 +170,7 @@ describe('the environment of the earlier server', () => {
       'LOG_LEVEL: is set to something that is not supported; supported: debug, info, warn, error',
       'TABLE_MAPPINGS_TOKEN: is for TABLE_MAPPINGS_URL, which is not set',
       'SCHEMA_FILE: is required, or SCHEMA_URL',
-      'ZERO_AUTH_TOKEN: is required: everybody who reaches the port could read everything; ZERO_AUTH_ANONYMOUS=true if that is meant',
+      'ZERO_AUTH_TOKEN: is required by ZERO_AUTH_ANONYMOUS=false',
       'MONGODB_URI: is required; MONGODB_URL is set, was that meant?',
       'CONFIG_FILE: is not read; set the variables, or write a pipeline file (see --print-config)',
       'PORT: must be a whole number, from 0 to 65535',
@@ -190,9 +191,11 @@ describe('the environment of the earlier server', () => {
     expect(found[0]).not.toContain(value)
   })
 
-  it('needs no token on loopback', async () => {
-    const { ZERO_AUTH_TOKEN: _, ...rest } = least
-    expect(await mistakes({ ...rest, HOST: '127.0.0.1' })).toEqual([])
+  it('works as the documentation of the earlier server printed it, without a token', async () => {
+    const { ZERO_AUTH_TOKEN: _, ...printed } = least
+    expect(await mistakes(printed)).toEqual([])
+    expect(await mistakes({ ...printed, ZERO_AUTH_ANONYMOUS: 'false' })).toHaveLength(1)
+    expect(await mistakes({ ...printed, ZERO_AUTH_ANONYMOUS: 'false', HOST: '127.0.0.1' })).toEqual([])
   })
 })
 
