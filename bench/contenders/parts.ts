@@ -27,7 +27,14 @@ export class NullSink extends Sink {
       supportsUpsert: true,
       supportsDelete: true,
       supportsPartialRows: true,
-      schemaChanges: [],
+      schemaChanges: [
+        'drop-table',
+        'add-column',
+        'drop-column',
+        'rename-column',
+        'alter-column',
+        'change-key',
+      ],
       keepsNewestVersion: false,
       flushIntervalMs: 0,
     }

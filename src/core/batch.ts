@@ -28,6 +28,9 @@ export interface TransactionSpan {
   readonly lookedUp?: true
 }
 
+/** What a span with its id and its position holds, about: of one-row transactions more than their rows do. */
+const SPAN_BYTES = 400
+
 /**
  * What travels from source to sink: rows packed as bytes, their transactions, and the position at which one may resume
  * once all of it is durable. Iterating gives `CdcRecord`s whose rows are decoded when asked for; a fast sink reads
@@ -64,7 +67,7 @@ export class RecordBatch implements Iterable<CdcRecord> {
     this.schemaChange = control?._tag === 'SchemaChange' ? control : null
     this.heartbeat = control?._tag === 'Heartbeat' ? control : null
     this.position = position
-    this.byteSize = 256 + (rows?.byteSize ?? 0)
+    this.byteSize = 256 + (rows?.byteSize ?? 0) + spans.length * SPAN_BYTES
   }
 
   /** Rows of one or more transactions, or of a table's first copy. */
