@@ -61,10 +61,9 @@ sinks: { lake: { type: clickhouse, url: '${clickhouse.url}', database: ${clickho
   const run = startCli(['run', file, '--once'])
   expect((await run.done).code, run.stderr()).toBe(0)
   const { sinks } = await loadConfig(file)
-  return ClickHouseReader.open(
-    sinks[0]!.options as ClickHouseConfig,
-    contextOf({ mapping: mapped(mappings), uri: '', database: '' }),
-  )
+  const context = contextOf({ mapping: mapped(mappings), uri: mongo.uri, database: mongo.database })
+  const pipeline = `${mongo.database}_${name}`
+  return ClickHouseReader.open(sinks[0]!.options as ClickHouseConfig, { ...context, pipeline })
 }
 
 /** The first cell of every row, as text. */
@@ -97,7 +96,7 @@ function keysOf(table: TableSchema, values: readonly (string | bigint | number)[
   return keys
 }
 
-function byId(collection: string, type: string): Json {
+function byId(collection: string, type: string): Readonly<Record<string, Json>> {
   return {
     [collection]: {
       collection,
@@ -112,10 +111,14 @@ const filler = 'x'.repeat(300)
 const many = (id: (index: number) => unknown): unknown[] =>
   Array.from({ length: MANY }, (_, index) => id(index))
 
+interface AnyId extends Document {
+  readonly _id: unknown
+}
+
 async function fill(name: string, ids: readonly unknown[]): Promise<void> {
   await mongo.client
     .db(mongo.database)
-    .collection<Document>(name)
+    .collection<AnyId>(name)
     .insertMany(ids.map((_id) => ({ _id, filler })))
 }
 
@@ -214,23 +217,28 @@ describe('ranges of _ids', () => {
 
 describe('rows by key', () => {
   it('are found in any number; keys that cannot be there are absent', async () => {
-    const mappings = byId('found', 'text')
-    const ids = many((index) => `key '\\ "${index}\t`)
-    await fill('found', [...ids, new ObjectId('00112233445566778899aabb'), true, 12, new Date(5)])
+    const mappings = { ...byId('found', 'text'), ...byId('found_ids', 'text') }
+    const ids = many((index) => `key '\\ "${index}\t`) as readonly string[]
+    await fill('found', [...ids, '00112233445566778899aabb', '12', 'true'])
+    await fill('found_ids', [
+      new ObjectId('00112233445566778899aabb'),
+      new ObjectId('00112233445566778899aabc'),
+    ])
     await using source = await open(mappings)
     await using snapshot = await source.snapshot(true)
-    const [table] = snapshot.tables
-    const others = ['00112233445566778899aabb', 'true', '12', '1970-01-01T00:00:00.005Z']
-    const wanted = [...(ids as string[]).slice(0, 1200), ...others]
-    const keys = keysOf(table!, [...wanted, 'nobody', 'a\0b', '13'])
-    expect(await cellsOf((out) => snapshot.find(table!, keys, out), table!)).toEqual(wanted.toSorted())
+    const [table, other] = snapshot.tables
+    const find = (of: TableSchema, keys: readonly string[]): Promise<readonly string[]> =>
+      cellsOf((out) => snapshot.find(of, keysOf(of, keys), out), of)
+    const wanted = [...ids.slice(0, 1200), '00112233445566778899aabb', '12']
+    expect(await find(table!, [...wanted, 'nobody', 'a\0b', '13'])).toEqual(wanted.toSorted())
+    expect(await find(other!, ['00112233445566778899aabb', '12'])).toEqual(['00112233445566778899aabb'])
   })
 
   it('are found where the key is none of the _id, in tables with filters and unwound arrays', async () => {
     const db = mongo.client.db(mongo.database)
     await createWithImages(db, 'nested')
     const items = [{ sku: 'a' }, { sku: 'b' }]
-    await db.collection<Document>('nested').insertMany([
+    await db.collection<AnyId>('nested').insertMany([
       { _id: 1, on: true, items },
       { _id: 2, on: false, items },
       { _id: 3, on: true, items: [{ sku: 'c' }] },
@@ -263,11 +271,8 @@ it('shows all tables as of one moment', async () => {
   await fill('moment_b', [1])
   await using source = await open(mappings)
   await using snapshot = await source.snapshot(true)
+  await mongo.client.db(mongo.database).collection<AnyId>('moment_b').deleteMany({})
   await fill('moment_b', [2])
-  await mongo.client
-    .db(mongo.database)
-    .collection<Document>('moment_b')
-    .deleteOne({ _id: 1 as unknown as ObjectId })
   const tables = snapshot.tables.map((table) => scanned(snapshot, table, WHOLE_TABLE))
   expect(await Promise.all(tables)).toEqual([['1'], ['1']])
   await using later = await source.snapshot(true)

@@ -1,3 +1,4 @@
+import type { DocumentMapping } from '../../core/mapping/mapping.ts'
 import type { Source, SourceCapabilities } from '../../core/source.ts'
 import type { KitChange, TextRow } from '../change.ts'
 import type { LawSubject } from '../law.ts'
@@ -24,6 +25,11 @@ export interface SourceBench extends AsyncDisposable {
   readonly pipeline: string
   /** Patterns that select the tables of this database, as in a config. */
   readonly tables: readonly string[]
+  /**
+   * For sources that declare `needsMapping`: what makes the kit's tables of what the database has now, another object
+   * whenever `apply` has changed it. Running sources are then started again, as a reload does it.
+   */
+  mapping?(): DocumentMapping
   /** A new source over this database, as a restart makes one. Short heartbeats and polls: laws wait for them. */
   create(options?: SourceOptions): Source
   /** Name of a kit table as it stands in `TableSchema`: `namespace.name`. */

@@ -12,8 +12,10 @@ interface MirrorTable {
   schema: TableSchema
   /** Announced since the last start. */
   announced: boolean
-  /** Emptied for a copy since the last start. */
+  /** Emptied for a copy that is under way, in a run or in several. */
   emptied: boolean
+  /** A position has said since that no copy is under way. */
+  copied: boolean
   /** Dropped; a sink may have kept the rows. */
   dropped: boolean
   /** Another table had this name, whose rows a sink may still have. */
@@ -44,9 +46,14 @@ export class Mirror {
 
   #apply(entry: Entry): void {
     if (entry.kind === 'start') {
-      for (const table of this.#tables.values()) table.announced = table.emptied = false
+      for (const table of this.#tables.values()) {
+        table.announced = false
+        table.emptied &&= !table.copied
+      }
     } else if (entry.kind === 'schema') this.#change(entry.record)
     else if (isRow(entry)) this.#row(entry)
+    if ('position' in entry && entry.position !== null && entry.position.partial !== true)
+      for (const table of this.#tables.values()) table.copied = true
   }
 
   #change({ table, change, before, origin }: SchemaChange): void {
@@ -76,7 +83,7 @@ export class Mirror {
     if (change.kind !== 'truncate') return
     known.rows.clear()
     known.stale = false
-    known.emptied ||= origin === 'snapshot'
+    if (origin === 'snapshot') Object.assign(known, { emptied: true, copied: false })
   }
 
   #row(entry: RowEntry): void {
@@ -112,7 +119,7 @@ export class Mirror {
 
 function announcedTable(schema: TableSchema, before: MirrorTable | undefined): MirrorTable {
   const stale = before !== undefined && (before.stale || before.rows.size > 0)
-  return { schema, announced: true, emptied: false, dropped: false, stale, rows: new Map() }
+  return { schema, announced: true, emptied: false, copied: false, dropped: false, stale, rows: new Map() }
 }
 
 /** The row with the stored values of the cells that did not change. */

@@ -23,7 +23,7 @@ export interface RunOptions {
 }
 
 export class SourceRun implements AsyncDisposable {
-  readonly source: Source
+  source: Source
   readonly journal: Journal
   /** Entries of the journal that precede this run, its `start` included. */
   readonly first: number
@@ -36,7 +36,7 @@ export class SourceRun implements AsyncDisposable {
   failure: Error | null = null
   readonly #trial: Trial
   readonly #options: RunOptions
-  readonly #controller = new AbortController()
+  #controller = new AbortController()
   readonly #announced = new Set<string>()
   #expected: readonly string[] = []
   #order = ''
@@ -59,23 +59,52 @@ export class SourceRun implements AsyncDisposable {
     const from = options.from === undefined ? last : options.from
     const run = new SourceRun(trial, journal, from, options)
     trial.adopt(run)
+    await run.#start(from)
+    return run
+  }
+
+  /**
+   * Ends it and starts a new source where it was, as the runtime does when the mapping has changed. Nothing, when it has
+   * ended already.
+   */
+  async reload(): Promise<void> {
+    if (this.ended || this.#controller.signal.aborted) return
+    await this.halt()
+    await this.#trial.inTime('disconnect', this.source.disconnect())
+    if (this.failure !== null) return
+    const from = this.journal.restart()
+    this.#order = from?.order ?? ''
+    this.#announced.clear()
+    this.#controller = new AbortController()
+    this.ended = false
+    this.source = this.#trial.source(this.#options.source)
+    const first = this.journal.entries.length
+    await this.#start(from)
+    // Before that it would begin at the same place the next time, and know nothing of this mapping.
+    if (this.#hold === null)
+      await this.until('it goes on with the changed mapping', () =>
+        this.journal.marks.some(({ at }) => at > first),
+      )
+  }
+
+  /** Connects, and lets it stream. */
+  async #start(from: SourcePosition | null): Promise<void> {
+    const { source } = this
     try {
-      await run.source.connect(trial.context(options.tables))
-      run.#expected = (await run.source.discover()).map(tableName)
+      await source.connect(this.#trial.context(this.#options.tables))
+      this.#expected = (await source.discover()).map(tableName)
     } catch (error) {
-      await settles(run.source.disconnect(), trial.graceMs)
+      await settles(source.disconnect(), this.#trial.graceMs)
       throw error
     }
-    const write = (batch: RecordBatch): void | Promise<void> => run.#write(batch)
-    const streaming = run.source.stream({ signal: run.#controller.signal, write }, from)
-    run.#done = streaming.then(
-      () => void (run.ended = true),
+    const write = (batch: RecordBatch): void | Promise<void> => this.#write(batch)
+    this.#done = source.stream({ signal: this.#controller.signal, write }, from).then(
+      () => void (this.ended = true),
       (error: unknown) => {
-        run.ended = true
-        run.failure = error instanceof Error ? error : new Error(`${inspect(error)} was thrown`)
+        this.ended = true
+        this.failure = error instanceof Error ? error : new Error(`${inspect(error)} was thrown`)
       },
     )
-    return run
   }
 
   /** From now on no `write` comes back, until `release`. */

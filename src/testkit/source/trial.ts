@@ -78,7 +78,9 @@ export class Trial {
   context(tables: readonly string[] = this.bench.tables): SourceContext {
     const run = ++this.#starts
     const { pipeline } = this.bench
-    return { pipeline, log: this.evidence.log, now: () => Date.now(), run, tables: selectTables(tables) }
+    const mapping = this.bench.mapping?.() ?? null
+    const { log } = this.evidence
+    return { pipeline, log, now: () => Date.now(), run, tables: selectTables(tables), mapping }
   }
 
   /** A new source, whose errors are noted. */
@@ -114,12 +116,16 @@ export class Trial {
     for (const table of tables) await this.apply(createTable(table))
   }
 
-  /** All changes in one transaction. */
+  /** All changes in one transaction; with a mapping, of each part between changes of it. */
   async apply(...changes: readonly KitChange[]): Promise<void> {
-    await this.bench.apply(changes)
-    for (const { kind, table } of changes) {
-      if (kind === 'create-table') this.tables.push(table)
-      if (kind === 'drop-table') this.tables.splice(this.tables.indexOf(table), 1)
+    for (const part of this.bench.mapping === undefined ? [changes] : parts(changes)) {
+      const mapping = this.bench.mapping?.()
+      await this.bench.apply(part)
+      for (const { kind, table } of part) {
+        if (kind === 'create-table') this.tables.push(table)
+        if (kind === 'drop-table') this.tables.splice(this.tables.indexOf(table), 1)
+      }
+      if (this.bench.mapping?.() !== mapping) for (const run of this.#runs) await run.reload()
     }
   }
 
@@ -171,6 +177,20 @@ export class Trial {
       throw run.ended || error instanceof MirrorError ? error : (difference ?? error)
     }
   }
+}
+
+/** Changes of rows together, each change of tables and columns alone. */
+function parts(changes: readonly KitChange[]): readonly (readonly KitChange[])[] {
+  const found: KitChange[][] = []
+  let rows: KitChange[] | null = null
+  for (const change of changes) {
+    if (!['insert', 'update', 'delete', 'truncate'].includes(change.kind)) {
+      found.push([change])
+      rows = null
+    } else if (rows === null) found.push((rows = [change]))
+    else rows.push(change)
+  }
+  return found
 }
 
 /** Throws when the rows differ, in whatever order they are. */

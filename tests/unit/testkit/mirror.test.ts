@@ -46,6 +46,12 @@ function rows(
   return builder.take()!
 }
 
+/** The same rows without a position of their own. */
+function repositioned({ origin, tables, rows: packed, spans }: RecordBatch): RecordBatch {
+  const without = spans.map((span) => ({ ...span, position: null }))
+  return RecordBatch.ofRows(origin, tables, packed!, without, null)
+}
+
 function journalOf(...batches: readonly RecordBatch[]): Journal {
   const journal = new Journal()
   journal.restart()
@@ -58,6 +64,25 @@ function mirrorOf(...batches: readonly RecordBatch[]): Mirror {
 }
 
 describe('the mirror', () => {
+  it('lets a copy go on that was interrupted, and no other begin without a truncate', () => {
+    const emptied = schemaChange({ kind: 'truncate' }, table, table, 'snapshot')
+    const copied = (value: number): RecordBatch =>
+      rows((builder) => builder.insert(table, { id: value, note: null }), 'snapshot')
+    const at = (number: number, partial: boolean): RecordBatch =>
+      RecordBatch.ofHeartbeat({
+        _tag: 'Heartbeat',
+        position: partial ? { ...position(number), partial: true } : position(number),
+        timeMs: 0,
+      })
+    const journal = journalOf(announcement, emptied, repositioned(copied(1)), at(2, true))
+    journal.restart()
+    for (const batch of [announcement, repositioned(copied(2)), at(3, false)]) journal.add(batch)
+    expect(new Mirror(journal.entries).rows('public.t')).toHaveLength(2)
+    journal.restart()
+    for (const batch of [announcement, repositioned(copied(3))]) journal.add(batch)
+    expect(() => new Mirror(journal.entries)).toThrow('does not begin with a truncate')
+  })
+
   it('has what a sink would have', () => {
     const mirror = mirrorOf(
       announcement,

@@ -5,12 +5,14 @@ import { scorecard, scorecardTable, sinkLaws, sourceLaws } from '../../../src/te
 import { clickHouseHarness } from '../../conformance/clickhouse.harness.ts'
 import { memorySinkHarness } from '../../conformance/memory-sink.harness.ts'
 import { memoryHarness } from '../../conformance/memory-source.harness.ts'
+import { mongodbHarness } from '../../conformance/mongodb.harness.ts'
 import { postgresHarness } from '../../conformance/postgres.harness.ts'
 import { zeroHarness } from '../../conformance/zero.harness.ts'
 
 // The laws themselves run in tests/conformance, on real servers.
 it.each([
   ['sources/memory', scorecard(sourceLaws, memoryHarness)],
+  ['sources/mongodb', scorecard(sourceLaws, mongodbHarness(false))],
   ['sources/postgres', scorecard(sourceLaws, postgresHarness)],
   ['sinks/memory', scorecard(sinkLaws, memorySinkHarness())],
   [
