@@ -4,10 +4,12 @@ import { line, Mirror, stored } from '../support/mirror.ts'
 import { needsWire, testMongo, type TestMongo, type TestMongoOptions } from '../support/mongo.ts'
 import { waitFor } from '../support/wait-for.ts'
 import {
+  contextOf,
   copyAndStop,
   createWithImages,
   inTransaction,
   mapped,
+  newSource,
   resume,
   type SourceOptions,
   SourceRun,
@@ -270,6 +272,12 @@ describe('the stream', () => {
     mongo.controls!.cutLog()
     await using old = await SourceRun.start(mongo.options, position)
     expect((await old.failed()).code).toBe('mongodb/history-lost')
+    // Also when nothing is wanted any more, as when there is nothing new for a run that ends at the end.
+    const source = newSource(mongo.options)
+    await source.connect(contextOf(mongo.options))
+    const unwanted = source.stream({ signal: AbortSignal.abort(), write: () => {} }, position)
+    await expect(unwanted).rejects.toMatchObject({ code: 'mongodb/history-lost' })
+    await source.disconnect()
     await mongo.client.db(mongo.database).collection<Numbered>('numbers').insertOne({ _id: 1 })
   })
 

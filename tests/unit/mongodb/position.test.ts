@@ -45,7 +45,17 @@ describe('a row version', () => {
 
   it('fits into 64 bits for the next fifty years', () => {
     expect(snapshotVersion(at(3_400_000_000, (1 << 20) - 1)) < 1n << 64n).toBe(true)
+    // Seconds since 2010 in the upper 31 bits, the counter in the 20 behind.
+    for (const [seconds, counter] of [
+      [1_262_304_000, 0],
+      [1_700_000_000, 7],
+      [1_262_304_000 + 2 ** 31 - 1, 2 ** 20 - 1],
+    ] as const) {
+      const expected = ((BigInt(seconds - 1_262_304_000) << 20n) | BigInt(counter)) << 13n
+      expect(versionAt(seconds, counter)).toBe(expected)
+    }
     expect(() => versionAt(1_000_000_000, 1)).toThrow(/clock|cluster time/)
+    expect(() => versionAt(1_262_304_000 + 2 ** 31, 1)).toThrow(/cluster time/)
     expect(() => versionAt(1_700_000_000, 1 << 20)).toThrow(/cluster time/)
   })
 })

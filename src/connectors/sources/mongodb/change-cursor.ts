@@ -3,8 +3,9 @@ import { type ClientSession, type Document, Long, type MongoClient, Timestamp } 
 import { failpoint } from '../../../core/failpoint.ts'
 import type { StreamStages } from './collections.ts'
 import { cursorCommand } from './commands.ts'
+import { EventView } from './events.ts'
 import { parseTime } from './position.ts'
-import type { CursorReply } from './reply.ts'
+import { type CursorReply, tokenDocument } from './reply.ts'
 
 /** Where a stream begins. */
 export type StreamStart =
@@ -21,6 +22,10 @@ export interface CursorOptions {
   readonly eventsPerReply: number
   /** How long the server waits for events before it answers with none, in milliseconds. */
   readonly awaitMs: number
+  /** How long the first reply may take, in milliseconds; without it as long as it takes. */
+  readonly firstMs?: number
+  /** The same when the last event of the reply before may not have been the last of its transaction. */
+  readonly transactionMs: number
 }
 
 /**
@@ -48,6 +53,7 @@ export class ChangeCursor {
         pipeline: [{ $changeStream: changeStream(options) }, ...options.stream.stages],
         cursor: { batchSize: options.eventsPerReply },
         readConcern: { level: 'majority' },
+        ...(options.firstMs === undefined ? {} : { maxTimeMS: options.firstMs }),
       })
       return new ChangeCursor(options, session, first)
     } catch (error) {
@@ -65,7 +71,7 @@ export class ChangeCursor {
     const reply = await this.#next
     this.#id = reply.cursorId
     if (reply.cursorId !== 0n) {
-      this.#next = this.#more(reply.cursorId)
+      this.#next = this.#more(reply.cursorId, endsInTransaction(reply))
       // Whoever asks next is told of a failure; perhaps nobody does.
       this.#next.catch(() => {})
     }
@@ -83,17 +89,25 @@ export class ChangeCursor {
     await this.#session.endSession().catch(() => {})
   }
 
-  async #more(id: bigint): Promise<CursorReply> {
-    const { eventsPerReply, awaitMs } = this.#options
+  async #more(id: bigint, inTransaction: boolean): Promise<CursorReply> {
+    const { eventsPerReply, awaitMs, transactionMs } = this.#options
     const held = failpoint('source-read')
     if (held !== undefined) await held
     return run(this.#options, this.#session, {
       getMore: Long.fromBigInt(id),
       collection: '$cmd.aggregate',
       batchSize: eventsPerReply,
-      maxTimeMS: awaitMs,
+      maxTimeMS: inTransaction ? transactionMs : awaitMs,
     })
   }
+}
+
+function endsInTransaction({ bytes, documents }: CursorReply): boolean {
+  const last = documents.at(-1)
+  if (last === undefined) return false
+  const view = new EventView()
+  view.read(bytes, last)
+  return view.txnAt >= 0
 }
 
 function changeStream({ start, preImages, stream }: CursorOptions): Document {
@@ -105,7 +119,7 @@ function changeStream({ start, preImages, stream }: CursorOptions): Document {
     ...(stream.database === null ? { allChangesForCluster: true } : {}),
     ...(start.kind === 'time'
       ? { startAtOperationTime: new Timestamp(parseTime(start.at)) }
-      : { [start.invalidated ? 'startAfter' : 'resumeAfter']: { _data: start.token } }),
+      : { [start.invalidated ? 'startAfter' : 'resumeAfter']: tokenDocument(start.token) }),
   }
 }
 

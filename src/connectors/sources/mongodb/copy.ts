@@ -63,6 +63,8 @@ export class Copy {
   #rowsTotal = 0
   #done = 0
   #historyCheckedAt = 0
+  /** A range failed, or all are done. */
+  #isOver = false
   /** Positions must rise, so they are made one after the other. */
   #telling: Promise<void> = Promise.resolve()
 
@@ -106,7 +108,7 @@ export class Copy {
         queue.add(async () => {
           if (out.signal.aborted) return
           await this.#copyRange(task)
-          if (out.signal.aborted) return
+          if (this.#isOver || out.signal.aborted) return
           const count = left.get(task.collection)! - 1
           left.set(task.collection, count)
           this.#noteDone(task)
@@ -117,7 +119,10 @@ export class Copy {
       )
       await Promise.all(jobs)
     } finally {
+      // Nothing is handed over any more when this has failed.
+      this.#isOver = true
       queue.clear()
+      if (!out.signal.aborted) await queue.onIdle()
     }
     if (out.signal.aborted) return this.#surroundings
     // What was read is at or before the end that the log has now.
@@ -182,7 +187,7 @@ export class Copy {
         for (const document of documents) {
           rows.add(bytes, document)
           if (rows.bytes >= units.batchBytes) await this.#handOver(rows)
-          if (out.signal.aborted) return
+          if (this.#isOver || out.signal.aborted) return
         }
       }
       await this.#handOver(rows)

@@ -22,7 +22,7 @@ import {
   type Surroundings,
   versionAt,
 } from './position.ts'
-import { tokenData } from './reply.ts'
+import { tokenText } from './reply.ts'
 import type { FoundDocument } from './look-up.ts'
 
 /** A place that moves. */
@@ -96,7 +96,7 @@ export class EventDecoder {
     }
     const fullAt = view.afterAt >= 0 ? view.afterAt : (found?.at ?? -1)
     const full = view.afterAt >= 0 ? bytes : (found?.bytes ?? bytes)
-    if (found !== null) this.#lookedUp = true
+    if (view.kind === EventKind.update && view.afterAt < 0) this.#lookedUp = true
     for (const table of collection.tables) {
       if (!table.takes(view.seconds, view.counter)) continue
       this.#apply(table, view, bytes, full, fullAt)
@@ -186,7 +186,7 @@ export class EventDecoder {
     place.events++
     // Seen before, where the stream was opened at a time and not at a token: positions rise all the same.
     place.step = place.isBehind ? place.step + 1 : 0
-    place.token = tokenData(bytes, view.tokenAt)
+    place.token = tokenText(bytes, view.tokenAt)
     place.invalidated = false
   }
 
@@ -214,10 +214,10 @@ export class EventDecoder {
       const after = fullAt < 0 ? 0 : packer.pack(full, fullAt, target)
       return table.difference(target, index, before, after)
     }
-    // Deleted since: that event follows.
-    if (fullAt < 0) return
     this.#requireKey(table)
-    if (packer.pack(full, fullAt, target) > 0) {
+    // Deleted since. That event follows, but when it has a pre-image a filter may hide the row that is there now.
+    if (fullAt < 0 && table.isPlain) return
+    if (fullAt >= 0 && packer.pack(full, fullAt, target) > 0) {
       target.rows.addRow(Op.update, index, target.rows.cellCount - table.width, -1)
       return
     }

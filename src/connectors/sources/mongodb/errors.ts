@@ -103,6 +103,12 @@ const CODES: Readonly<Record<number, Rule>> = {
   290: interrupted,
   402: interrupted,
   462: interrupted,
+  // Locks, keys of the cluster time, sessions: what is short for a moment.
+  24: interrupted,
+  211: interrupted,
+  261: interrupted,
+  279: interrupted,
+  365: interrupted,
   11601: interrupted,
   10107: notPrimary,
   13435: notPrimary,
@@ -155,6 +161,11 @@ export function mongodbError(error: unknown, doing: string): CoreError {
   })
 }
 
+/** `maxTimeMS` was over. */
+export function isOutOfTime(error: unknown): boolean {
+  return error instanceof Error && codeOf(error) === 50
+}
+
 /** The cursor is gone because nobody asked for long, or the server was told so: it can be opened again. */
 export function isCursorGone(error: unknown): boolean {
   const code = error instanceof Error ? codeOf(error) : null
@@ -163,8 +174,9 @@ export function isCursorGone(error: unknown): boolean {
 
 function ruleOf(error: Error): Rule | null {
   const code = codeOf(error)
-  if (hasLabel(error, 'NonResumableChangeStreamError')) return historyLost
+  // The code before the label, which an event that is too large has as well.
   if (code !== null && CODES[code] !== undefined) return CODES[code]
+  if (hasLabel(error, 'NonResumableChangeStreamError')) return historyLost
   if (code !== null && RESUMABLE_CODES.has(code)) return interrupted
   const inner = error.cause instanceof Error ? error.cause : null
   if (error.name === 'MongoServerSelectionError') {

@@ -1,5 +1,5 @@
 /** Follows the change stream from a place: replies to events to batches, with look-ups and what needs attention between. */
-import type { MongoClient } from 'mongodb'
+import { type MongoClient, Timestamp } from 'mongodb'
 import { RecordBatch } from '../../../core/batch.ts'
 import type { Logger } from '../../../core/context.ts'
 import { SchemaError } from '../../../core/error.ts'
@@ -38,10 +38,10 @@ export interface FollowRequest {
   readonly now: () => number
 }
 
-/** A reply that is shorter than this ended because the log did. */
-const SHORT_REPLY_BYTES = 8 * 1024 * 1024
 /** How long the server waits for events. */
 const AWAIT_MS = 500
+/** A cursor that is gone once more so soon is no chance. */
+const GONE_AGAIN_MS = 1000
 /** Documents that look-ups may hold at a time, about. */
 const LOOK_UP_BYTES = 16 * 1024 * 1024
 
@@ -56,6 +56,8 @@ export class Follower {
   #lastOrder: string
   /** A position is due at once: a schema change has none, and a copy is whole only from some place on. */
   #owesPosition = false
+  /** When the cursor was gone last. */
+  #goneAt = Number.NEGATIVE_INFINITY
   /** Rows came since the end of the log was told. */
   #owesEnd = true
   #owesWhole: boolean
@@ -113,7 +115,10 @@ export class Follower {
         try {
           return await Promise.race([this.#cursor!.next(), aborted])
         } catch (error) {
-          if (!isCursorGone(error)) throw error
+          // Again and again: behind something that spreads commands over several mongos, for example.
+          const at = this.#request.now()
+          if (!isCursorGone(error) || Math.abs(at - this.#goneAt) < GONE_AGAIN_MS) throw error
+          this.#goneAt = at
           await this.#reopen()
         }
       }
@@ -125,6 +130,7 @@ export class Follower {
   /** A cursor that nobody asked for long, or that an invalidate event has closed. */
   async #reopen(): Promise<void> {
     await this.#cursor!.close()
+    this.#split.clear()
     const { token, invalidated, seconds, counter } = this.#decoder.place
     this.#request.log.info('the change stream is opened again', { at: formatHalves(seconds, counter) })
     const start: StreamStart =
@@ -135,14 +141,17 @@ export class Follower {
   }
 
   #cursorOptions(start: StreamStart): CursorOptions {
-    const { client, stream, preImages, units, config } = this.#request
+    const { client, stream, preImages, units, config, isSharded } = this.#request
+    const awaitMs = Math.min(AWAIT_MS, config.heartbeat)
     return {
       client,
       stream,
       preImages,
       start,
       eventsPerReply: units.eventsPerReply,
-      awaitMs: Math.min(AWAIT_MS, config.heartbeat),
+      awaitMs,
+      // A replica set has all of a transaction at once.
+      transactionMs: isSharded ? awaitMs : 1,
     }
   }
 
@@ -163,8 +172,8 @@ export class Follower {
         view.read(from, at)
       }
       if (view.kind === EventKind.update && view.afterAt < 0 && index >= this.#foundUntil) {
-        await this.#lookUpAhead(from === bytes ? documents.slice(index) : [at], from)
-        this.#foundUntil = index + (from === bytes ? this.#lookUps : 1)
+        this.#foundUntil =
+          index + (await this.#lookUpAhead(from === bytes ? documents.slice(index) : [at], from))
         view.read(from, at)
       }
       const busy = this.#event(from)
@@ -207,30 +216,49 @@ export class Follower {
     return this.#found.get(collection)?.get(keyText({ bytes, at })) ?? null
   }
 
-  /** Reads the documents of the updates without post-images among the next events. */
-  async #lookUpAhead(documents: readonly number[], bytes: Arena): Promise<void> {
-    const { client, collections } = this.#request
+  /** Reads the documents of the updates without post-images among the next events; returns how many events. */
+  async #lookUpAhead(documents: readonly number[], bytes: Arena): Promise<number> {
+    const { client, units } = this.#request
+    for (;;) {
+      const events = Math.min(this.#lookUps, documents.length)
+      const { keys, after } = this.#updates(documents.slice(0, events), bytes)
+      const found = new Map<FedCollection, ReadonlyMap<string, FoundDocument>>()
+      let room = events === 1 ? Number.POSITIVE_INFINITY : LOOK_UP_BYTES
+      for (const [collection, wanted] of keys) {
+        const read = await lookUp(client, collection.mapped, wanted, after, room)
+        if (read === null) break
+        found.set(collection, read)
+        for (const document of read.values()) room -= document.bytes.readInt32LE(document.at)
+      }
+      if (found.size === keys.size && room >= 0) {
+        this.#found = found
+        if (room > LOOK_UP_BYTES / 2) this.#lookUps = Math.min(this.#lookUps * 2, units.lookUps)
+        return events
+      }
+      // Large documents: fewer at a time.
+      this.#lookUps = Math.max(1, events >> 2)
+    }
+  }
+
+  /** What the updates without post-images among some events are of, and the time of the last one. */
+  #updates(
+    documents: readonly number[],
+    bytes: Arena,
+  ): { readonly keys: ReadonlyMap<FedCollection, readonly DocumentKey[]>; readonly after: Timestamp } {
     const view = this.#view
     const keys = new Map<FedCollection, DocumentKey[]>()
-    for (const at of documents.slice(0, this.#lookUps)) {
+    let after = new Timestamp(0n)
+    for (const at of documents) {
       view.read(bytes, at)
       if (view.kind !== EventKind.update || view.afterAt >= 0 || view.splitAt >= 0) continue
-      const collection = collections.find(bytes, view.nsAt)
+      const collection = this.#request.collections.find(bytes, view.nsAt)
       if (collection === null) continue
+      after = new Timestamp({ t: view.seconds, i: view.counter })
       const known = keys.get(collection)
       if (known === undefined) keys.set(collection, [{ bytes, at: view.keyAt }])
       else known.push({ bytes, at: view.keyAt })
     }
-    const found = new Map<FedCollection, ReadonlyMap<string, FoundDocument>>()
-    let size = 0
-    for (const [collection, wanted] of keys) {
-      const documentsFound = await lookUp(client, collection.mapped, wanted)
-      found.set(collection, documentsFound)
-      for (const document of documentsFound.values()) size += document.bytes.readInt32LE(document.at)
-    }
-    this.#found = found
-    // Large documents: fewer at a time from now on.
-    if (size > LOOK_UP_BYTES) this.#lookUps = Math.max(1, this.#lookUps >> 1)
+    return { keys, after }
   }
 
   /** Collections that come, go, or keep other images. */
@@ -256,6 +284,8 @@ export class Follower {
   async #checkImages(collection: FedCollection): Promise<void> {
     const { client, config } = this.#request
     const found = await readCollections(client, [collection.mapped])
+    // Gone again by now: that event follows, and the next one of its kind.
+    if (found.size === 0) return
     const problems = checkCollections([collection.mapped], found, config)
     const problem = problems.find(({ severity }) => severity === 'error')
     if (problem !== undefined) throw new SchemaError(problem.code, problem.message, { fix: problem.fix })
@@ -286,20 +316,20 @@ export class Follower {
     this.#decoder.surroundings = { ...surroundings, tables, wholeFrom: null }
   }
 
-  async #endReply({ bytes, documents, token }: CursorReply): Promise<void> {
+  async #endReply({ documents, token }: CursorReply): Promise<void> {
     const decoder = this.#decoder
-    const { isSharded, units } = this.#request
+    const { isSharded } = this.#request
     const time = token === null ? null : timeOfToken(token)
     const { seconds, counter } = decoder.place
     const isLater = time !== null && time > formatHalves(seconds, counter)
-    // Shards may still have parts of a transaction; a full reply may have been cut inside of one.
-    const isShort = documents.length < units.eventsPerReply && bytes.length < SHORT_REPLY_BYTES
-    const isOver = documents.length === 0 || (isShort && (!isSharded || isLater))
-    if (decoder.inTransaction && isOver) decoder.endTransaction()
+    // A reply may have been cut inside of a transaction, by number or bytes; with a later token, or as the next one is empty, not.
+    const isOver = isLater || documents.length === 0
+    if (decoder.inTransaction && isOver && !this.#split.isOpen) decoder.endTransaction()
     if (decoder.hasRows) await this.#handOver()
     if (decoder.inTransaction || this.#split.isOpen || token === null) return
     if (time !== null) {
-      const isBehind = isLater || documents.length === 0
+      // Of several shards another one may still have something of that very time.
+      const isBehind = isOver && !isSharded
       decoder.reach(
         token,
         Number.parseInt(time.slice(0, 8), 16),

@@ -2,7 +2,7 @@
  * Whole documents of updates whose collection stores no post-images: read after the event, many at once. What is read may
  * be newer than the event, or gone; then its own event follows.
  */
-import { BSON, type Document, type MongoClient } from 'mongodb'
+import { BSON, type Document, type MongoClient, type Timestamp } from 'mongodb'
 import type { Arena } from '../../../core/packed-rows.ts'
 import { documentLast, nameEnd, valueEnd } from './bson.ts'
 import { type MappedCollection, projectionOf } from './collections.ts'
@@ -20,55 +20,41 @@ export interface DocumentKey {
   readonly at: number
 }
 
-/** The documents by `keyText` of what was asked for. Those that are gone are left out. */
+/**
+ * The documents by `keyText` of what was asked for. Those that are gone are left out. Null when they hold more than `room`
+ * bytes together. What is read is not older than the cluster time `after`, also behind an election.
+ *
+ * By `_id` alone, also on sharded collections: the rest of a document key is the shard key, which an update may change, and then
+ * nothing would be found under the old one. Only tables whose rows are told apart by `_id` are read like this.
+ */
 export async function lookUp(
   client: MongoClient,
   collection: MappedCollection,
   keys: readonly DocumentKey[],
-): Promise<ReadonlyMap<string, FoundDocument>> {
+  after: Timestamp,
+  room: number,
+): Promise<ReadonlyMap<string, FoundDocument> | null> {
+  const ids = [...new Map(keys.map((key) => [keyText(key), key])).values()].map(idOf)
+  const projection = projectionOf(collection)
+  const replies = findReplies(client, collection.database, {
+    find: collection.name,
+    filter: { _id: { $in: ids } },
+    ...(projection === null ? {} : { projection }),
+    readConcern: { level: 'majority', afterClusterTime: after },
+    batchSize: 1000,
+  })
   const found = new Map<string, FoundDocument>()
-  const simple = keys.filter(isIdOnly)
-  if (simple.length > 0) {
-    const ids = [...new Map(simple.map((key) => [keyText(key), key])).values()].map(idOf)
-    for await (const document of read(client, collection, { _id: { $in: ids } })) {
-      found.set(idText(document.bytes, document.at)!, document)
-    }
-  }
-  // With a shard key besides, _id may not be unique: each document by its own key.
-  for (const key of keys) {
-    if (isIdOnly(key)) continue
-    for await (const document of read(client, collection, filterOf(key))) found.set(keyText(key), document)
+  for await (const { bytes, documents } of replies) {
+    room -= bytes.length
+    if (room < 0) return null
+    for (const at of documents) found.set(keyText({ bytes, at }), { bytes, at })
   }
   return found
 }
 
-/** Equal for equal keys. */
-export function keyText(key: DocumentKey): string {
-  if (isIdOnly(key)) return idText(key.bytes, key.at)!
-  return key.bytes.latin1Slice(key.at, documentLast(key.bytes, key.at, key.bytes.length))
-}
-
-async function* read(
-  client: MongoClient,
-  collection: MappedCollection,
-  filter: Document,
-): AsyncGenerator<FoundDocument> {
-  const projection = projectionOf(collection)
-  const replies = findReplies(client, collection.database, {
-    find: collection.name,
-    filter,
-    ...(projection === null ? {} : { projection }),
-    readConcern: { level: 'majority' },
-    batchSize: 1000,
-  })
-  for await (const { bytes, documents } of replies) for (const at of documents) yield { bytes, at }
-}
-
-/** True for `{_id: ...}` alone. */
-function isIdOnly({ bytes, at }: DocumentKey): boolean {
-  const last = documentLast(bytes, at, bytes.length)
-  const name = nameEnd(bytes, at + 5, last)
-  return bytes.latin1Slice(at + 5, name) === '_id' && valueEnd(bytes, bytes[at + 4]!, name + 1, last) === last
+/** Equal for equal `_id`s, of a document or of its key. */
+export function keyText({ bytes, at }: DocumentKey): string {
+  return idText(bytes, at) ?? ''
 }
 
 /** Type and bytes of a document's `_id`. */
@@ -86,16 +72,12 @@ function idText(bytes: Arena, at: number): string | null {
   return null
 }
 
-function filterOf({ bytes, at }: DocumentKey): Document {
+function idOf({ bytes, at }: DocumentKey): unknown {
   const last = documentLast(bytes, at, bytes.length)
   // Every number keeps its type.
   return BSON.deserialize(bytes.subarray(at, last + 1), {
     promoteValues: false,
     promoteLongs: false,
     promoteBuffers: false,
-  })
-}
-
-function idOf(key: DocumentKey): unknown {
-  return filterOf(key)['_id']
+  })['_id']
 }

@@ -37,7 +37,7 @@ export interface StoredCopy {
 export interface Resume {
   /** Cluster time of the last event or of a place behind it, hex. */
   readonly at: string
-  /** Resume token (its `_data`), null to start at `at` inclusively. */
+  /** Resume token as text, see `tokenText`; null to start at `at` inclusively. */
   readonly token: string | null
   /** The token is that of an invalidate event: only `startAfter` takes it. */
   readonly invalidated?: boolean

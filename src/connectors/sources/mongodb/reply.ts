@@ -1,4 +1,5 @@
 /** Replies of `find`, `aggregate` and `getMore` as bytes: the `cursor` document and the documents of its batch. */
+import { BSON, type Document } from 'mongodb'
 import type { Arena } from '../../../core/packed-rows.ts'
 import { BsonType, documentLast, eachElement, int32, int64, malformed, nameEnd, valueEnd } from './bson.ts'
 
@@ -8,7 +9,7 @@ export interface CursorReply {
   readonly cursorId: bigint
   /** Where the documents begin, and one index behind the last. */
   readonly documents: readonly number[]
-  /** `_data` of the post-batch resume token; null where there is none. */
+  /** The post-batch resume token, see `tokenText`; null where there is none. */
   readonly token: string | null
 }
 
@@ -22,7 +23,7 @@ export function readReply(bytes: Arena): CursorReply {
     if (name === 'id' && type === BsonType.int64) cursorId = int64(bytes, at)
     else if ((name === 'nextBatch' || name === 'firstBatch') && type === BsonType.array) {
       documents = starts(bytes, at)
-    } else if (name === 'postBatchResumeToken') token = tokenData(bytes, at)
+    } else if (name === 'postBatchResumeToken') token = tokenText(bytes, at)
   })
   return { bytes, cursorId, documents, token }
 }
@@ -30,15 +31,25 @@ export function readReply(bytes: Arena): CursorReply {
 /** Type and name of its field. */
 const TOKEN_HEAD = Uint8Array.of(BsonType.string, 0x5f, 0x64, 0x61, 0x74, 0x61, 0)
 
-/** `_data` of a token document, hex digits; null when it has another form. */
-export function tokenData(bytes: Arena, at: number): string | null {
+/**
+ * A token document as text: its `_data`, hex digits; with more fields, the whole document in base64 behind a `;`. Null when it
+ * has another form. Servers add `_typeBits` where a document key has other numbers than 32-bit ones.
+ */
+export function tokenText(bytes: Arena, at: number): string | null {
   const last = documentLast(bytes, at, bytes.length)
-  // {_data: <text>} is all that a token is (MongoDB manual, "Resume Tokens").
   for (let index = 0; index < TOKEN_HEAD.length; index++)
     if (bytes[at + 4 + index] !== TOKEN_HEAD[index]) return null
   const size = int32(bytes, at + 11)
   const end = at + 15 + size - 1
-  return size > 0 && end < last ? bytes.latin1Slice(at + 15, end) : null
+  if (size <= 0 || end >= last) return null
+  const data = bytes.latin1Slice(at + 15, end)
+  return end + 1 === last ? data : `${data};${bytes.toString('base64', at, last + 1)}`
+}
+
+/** The document of such a text, as the server gave it. */
+export function tokenDocument(text: string): Document {
+  const [data, whole] = text.split(';')
+  return whole === undefined ? { _data: data } : BSON.deserialize(Buffer.from(whole, 'base64'))
 }
 
 function starts(bytes: Arena, at: number): readonly number[] {

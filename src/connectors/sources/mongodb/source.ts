@@ -1,5 +1,6 @@
 /** MongoDB as a source: wiring only. */
 import type { MongoClient } from 'mongodb'
+import { RecordBatch } from '../../../core/batch.ts'
 import { ConfigError, NotConnectedError, PositionLostError, type Problem } from '../../../core/error.ts'
 import type { DocumentMapping } from '../../../core/mapping/mapping.ts'
 import { comparePositions, type SourcePosition } from '../../../core/position.ts'
@@ -19,7 +20,7 @@ import { checkCollections, checkServer, readCollections } from './check.ts'
 import { type MappedCollection, mappedCollections, type StreamStages, streamStages } from './collections.ts'
 import { defaultUnits, type MongodbConfig, type Units } from './config.ts'
 import { Copy } from './copy.ts'
-import { mongodbError } from './errors.ts'
+import { isOutOfTime, mongodbError } from './errors.ts'
 import { type FedCollection, FedCollections } from './fed-table.ts'
 import { Follower } from './follower.ts'
 import {
@@ -100,10 +101,12 @@ export class MongodbSource extends Source {
   }
 
   override async stream(out: BatchWriter, from: SourcePosition | null): Promise<void> {
+    const isOver = out.signal.aborted
     try {
-      await this.#run(this.#tracking(out), from)
+      const work = this.#run(this.#tracking(out), from)
+      await (isOver ? work : orAborted(out.signal, work))
     } catch (error) {
-      if (out.signal.aborted) return
+      if (out.signal.aborted && !isOver) return
       throw mongodbError(error, 'replicate')
     }
   }
@@ -168,21 +171,34 @@ export class MongodbSource extends Source {
       place = placeOf(from)
       const { tables, copies, wholeFrom, replays } = resume
       surroundings = { ...surroundings, tables, copies, wholeFrom, ...(replays ? { replays } : {}) }
-      // Another selection of events: the token may be of an event that the server leaves out now.
-      if (resume.stages !== stream.fingerprint) start = { kind: 'time', at: resume.at }
+      // Another selection of events: the token may be of an event that the server leaves out now. Not to be kept with it.
+      if (resume.stages !== stream.fingerprint) place = { ...place, token: null, invalidated: false }
       this.#position = from
+      // Nothing is wanted, but a position that is lost is told of all the same.
+      if (out.signal.aborted) return this.#probe(this.#require(), startAt(place))
     }
     const { mapping, collections: mapped } = this.#require()
     const changed = followMapping(mapping, mapped, surroundings)
+    const tell = async (what: Surroundings): Promise<void> => {
+      place = { ...place, step: place.step + 1 }
+      const position = new StreamPosition(place, what)
+      await out.write(RecordBatch.ofHeartbeat({ _tag: 'Heartbeat', position, timeMs: context.now() }))
+    }
+    if (changed.warning !== null) await tell(changed.warning)
+    let changes = 0
     for (const batch of changed.batches) {
       const change = batch.schemaChange!
-      if (change.change.kind !== 'create-table')
+      if (change.change.kind !== 'create-table') {
+        changes++
         context.log.info('the mapping changed', {
           table: tableName(change.table),
           change: change.change.kind,
         })
+      }
       await out.write(batch)
     }
+    // From here on the tables are known as they are now.
+    if (changes > 0) await tell(changed.surroundings)
     surroundings = changed.surroundings
     while (!out.signal.aborted) {
       const collections = new FedCollections(
@@ -265,20 +281,29 @@ export class MongodbSource extends Source {
     return { place: this.#copy.place, surroundings: reached }
   }
 
-  /** Opens the stream and closes it again: the oplog reaches back to here, and the user may read it. */
+  /**
+   * Opens the stream and closes it again: the oplog reaches back to here, and the user may read it. The server looks for
+   * the place only when it has to find an event; whether there is one does not matter, so it need not look for long.
+   */
   async #probe(
     { client, stream, preImages }: Pick<Connected, 'client' | 'stream' | 'preImages'>,
     start: StreamStart,
   ): Promise<void> {
-    const cursor = await ChangeCursor.open({
-      client,
-      stream,
-      preImages,
-      start,
-      eventsPerReply: 0,
-      awaitMs: 1,
-    })
-    await cursor.close()
+    try {
+      const cursor = await ChangeCursor.open({
+        client,
+        stream,
+        preImages,
+        start,
+        eventsPerReply: 1,
+        awaitMs: 1,
+        transactionMs: 1,
+        firstMs: 1000,
+      })
+      await cursor.close()
+    } catch (error) {
+      if (!isOutOfTime(error)) throw error
+    }
   }
 
   #plan(
@@ -341,6 +366,16 @@ function startAt({ token, invalidated, seconds, counter }: Place): StreamStart {
   return token === null
     ? { kind: 'time', at: formatHalves(seconds, counter) }
     : { kind: 'token', token, invalidated }
+}
+
+/** Resolves at the abort, whatever a server keeps waiting; what fails after it concerns nobody. */
+function orAborted(signal: AbortSignal, work: Promise<void>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => resolve()
+    if (signal.aborted) stop()
+    signal.addEventListener('abort', stop, { once: true })
+    void work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop))
+  })
 }
 
 /** A cluster time of another cluster means nothing. Without the role clusterMonitor only names can be compared. */

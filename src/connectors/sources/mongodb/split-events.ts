@@ -16,6 +16,11 @@ export class SplitEvent {
     return this.#parts.length > 0
   }
 
+  /** Forgets the fragments so far: the stream begins anew before them. */
+  clear(): void {
+    this.#parts.length = 0
+  }
+
   /** Takes the fragment at `at`; gives the whole event with the last one. Its token is the last fragment's. */
   add(bytes: Arena, at: number, splitAt: number): Arena | null {
     const { fragment, of } = readSplit(bytes, splitAt)

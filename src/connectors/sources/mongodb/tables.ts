@@ -11,6 +11,11 @@ import type { StoredTable, Surroundings } from './position.ts'
 export interface FollowedMapping {
   /** Announces the tables as they were left, and changes them to what the mapping says now. */
   readonly batches: readonly RecordBatch[]
+  /**
+   * To be told before: the tables as they were left, of which those that are about to be emptied have to be copied. Who
+   * goes back to the mapping before, in the middle of the change, must not find them empty. Null where none is.
+   */
+  readonly warning: Surroundings | null
   /** Tables that are new or have to be copied again are without `copiedAt`. */
   readonly surroundings: Surroundings
 }
@@ -36,6 +41,7 @@ export function followMapping(
   const batches = diff.dropped.map(({ schema }) => RecordBatch.ofTable('drop-table', schema, 'stream'))
   const tables: Record<string, StoredTable> = {}
   const changed = new Set<string>()
+  const emptied = new Set<string>()
   for (const { mapping: table, steps, next, copyAgain } of diff.tables) {
     const name = tableName(table.table)
     const before = surroundings.tables[name]!
@@ -61,8 +67,12 @@ export function followMapping(
       keyClasses: again ? [] : before.keyClasses,
     }
     if (again || steps.length > 0) changed.add(name)
+    if (again) emptied.add(name)
   }
-  for (const { schema } of diff.dropped) changed.add(tableName(schema))
+  for (const { schema } of diff.dropped) {
+    changed.add(tableName(schema))
+    emptied.add(tableName(schema))
+  }
   for (const table of diff.added) {
     const name = tableName(table.table)
     tables[name] = newTable(table, collectionOf.get(table)!)
@@ -74,7 +84,16 @@ export function followMapping(
   )
   const isWhole = Object.values(tables).every(({ copiedAt }) => copiedAt !== null)
   const wholeFrom = isWhole ? surroundings.wholeFrom : null
-  return { batches, surroundings: { ...surroundings, tables, copies, wholeFrom } }
+  const left = Object.entries(surroundings.tables).map(([name, table]) => [
+    name,
+    emptied.has(name) ? { ...table, copiedAt: null, keyClasses: [] } : table,
+  ])
+  const warning = { ...surroundings, tables: Object.fromEntries(left), copies, wholeFrom: null }
+  return {
+    batches,
+    warning: emptied.size > 0 ? warning : null,
+    surroundings: { ...surroundings, tables, copies, wholeFrom },
+  }
 }
 
 /** Collections with the tables of each that have to be copied. */
