@@ -171,7 +171,9 @@ function stream(run: Run, lease: Lease, opened: Opened): Effect.Effect<AttemptEn
     const lanes = lanesOf(run, opened, progress, saver)
     run.attach({ source, lanes, progress })
     run.enter(start === null ? 'copying' : 'streaming')
-    if (start !== null && run.head !== null && start.order >= run.head.order) run.stop.request('caught-up')
+    // With a mapping, which may have changed, the source says so itself.
+    const isThere = start !== null && run.head !== null && start.order >= run.head.order
+    if (isThere && run.definition.mapping === undefined) run.stop.request('caught-up')
 
     const work = [reading(run, source, lanes, start), ...lanes.map((lane) => lane.run())]
     const deadline = Effect.andThen(aborted(run.turn), () => {
