@@ -104,7 +104,7 @@ describe('the layout', () => {
       for (const entry of readdirSync(join(src, 'connectors', kind), { withFileTypes: true })) {
         if (!entry.isDirectory()) continue
         const folder = join(src, 'connectors', kind, entry.name)
-        const code = readdirSync(folder)
+        const code = readdirSync(folder, { recursive: true, encoding: 'utf8' })
           .filter((file) => file.endsWith('.ts'))
           .map((file) => readFileSync(join(folder, file), 'utf8'))
           .join('\n')

@@ -122,6 +122,12 @@ describe('the check', () => {
     await expect(none).rejects.not.toThrow(/pass-word/)
   })
 
+  it('says when no table of the mapping is selected', async () => {
+    await using mongo = await testMongo()
+    const options = { uri: mongo.uri, database: mongo.database, mapping: mapped(PLAIN), tables: ['public.b'] }
+    await expect(check(options)).rejects.toMatchObject({ code: 'mongodb/no-tables' })
+  })
+
   it('refuses servers before 6.0', async () => {
     const { checkServer } = await import('../../src/connectors/sources/mongodb/check.ts')
     const facts = { version: [5, 0, 9], isReplicaSet: true, isSharded: false, cluster: 'rs0' } as const

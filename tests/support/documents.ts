@@ -1,7 +1,7 @@
 import { documentOf } from '../../src/core/mapping/document.ts'
-import { compileExpression } from '../../src/core/mapping/expression.ts'
-import { fromExtendedJson } from '../../src/core/mapping/extended-json.ts'
-import { compileQuery } from '../../src/core/mapping/query.ts'
+import { compileExpression } from '../../src/core/mapping/expression/expression.ts'
+import { fromExtendedJson } from '../../src/core/mapping/values/extended-json.ts'
+import { compileQuery } from '../../src/core/mapping/query/query.ts'
 import type { DocumentValue, LazyDocument, ObjectValue } from '../../src/core/mapping/value.ts'
 import type { Json } from '../../src/core/position.ts'
 

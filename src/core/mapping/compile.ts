@@ -1,11 +1,11 @@
 /** Mappings for sources of documents, which know neither columns nor types nor keys of their own. */
 import type { Column, TableSchema } from '../table.ts'
-import { canonicalText } from './canonical-json.ts'
+import { canonicalText } from './values/canonical-json.ts'
 import { fingerprintOf } from './fingerprint.ts'
 import type { ColumnRule, DocumentMapping, Path, TableMapping } from './mapping.ts'
 import { type MappingInput, normalizeMapping } from './normalize.ts'
 import type { NormalizedColumn, NormalizedMapping, NormalizedTable, PlacedMistake } from './normalized.ts'
-import { readsUnwound } from './stages.ts'
+import { readsUnwound } from './formats/stages.ts'
 
 export interface CompileOptions {
   /** Of tables whose name has none in front. */

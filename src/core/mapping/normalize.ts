@@ -1,10 +1,10 @@
 /** Schema and table mappings, each in any of its formats, to what all sources understand. */
 import type { Json } from '../position.ts'
-import { namedMappings, type NamedMapping, readMapping, unmapped } from './mappings-read.ts'
+import { namedMappings, type NamedMapping, readMapping, unmapped } from './formats/mappings-read.ts'
 import type { NormalizedMapping, NormalizedTable, PlacedMistake } from './normalized.ts'
-import { orNearest, Reading } from './reading.ts'
-import { readSchema } from './schema-read.ts'
-import type { MappingSchema, SchemaTable } from './schema.ts'
+import { orNearest, Reading } from './formats/reading.ts'
+import { readSchema } from './formats/schema-read.ts'
+import type { MappingSchema, SchemaTable } from './formats/schema.ts'
 
 /** Both documents as they were parsed; null for one that there is not. */
 export interface MappingInput {

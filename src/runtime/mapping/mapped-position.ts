@@ -1,6 +1,6 @@
 /** Positions of a mapped source: where it is, and what its tables were mapped to there. */
 import { ConfigError } from '../../core/error.ts'
-import type { MappedTable } from '../../core/mapping/row-changes.ts'
+import type { MappedTable } from '../../core/mapping/rows/row-changes.ts'
 import type { Json, SourcePosition } from '../../core/position.ts'
 
 const KEY = 'mapped'

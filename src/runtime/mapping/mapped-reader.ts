@@ -1,7 +1,7 @@
 /** Reads mapped tables back, for `sluice verify`: rows of the source, mapped as the stream maps them. */
-import { cellTextAt } from '../../core/mapping/row-document.ts'
-import type { RowPlan } from '../../core/mapping/rows-plan.ts'
-import { RowMapping, RowsOut } from '../../core/mapping/rows.ts'
+import { cellTextAt } from '../../core/mapping/rows/row-document.ts'
+import type { RowPlan } from '../../core/mapping/rows/rows-plan.ts'
+import { RowMapping, RowsOut } from '../../core/mapping/rows/rows.ts'
 import { Op, PackedRows } from '../../core/packed-rows.ts'
 import type { SourcePosition } from '../../core/position.ts'
 import {

@@ -5,8 +5,8 @@ import {
   type MappedTable,
   mappedTable,
   type MappingChanges,
-} from '../../core/mapping/row-changes.ts'
-import { planRows, type RowPlan } from '../../core/mapping/rows-plan.ts'
+} from '../../core/mapping/rows/row-changes.ts'
+import { planRows, type RowPlan } from '../../core/mapping/rows/rows-plan.ts'
 import type { SourcePosition } from '../../core/position.ts'
 import type { SourceReader } from '../../core/row-reader.ts'
 import {

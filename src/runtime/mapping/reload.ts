@@ -2,7 +2,7 @@
 import * as Effect from 'effect/Effect'
 import type { CoreError } from '../../core/error.ts'
 import { diffMapping, type StoredTable } from '../../core/mapping/diff.ts'
-import { describeDiff } from '../../core/mapping/row-changes.ts'
+import { describeDiff } from '../../core/mapping/rows/row-changes.ts'
 import { checkSource } from '../check.ts'
 import type { PipelineDefinition } from '../definition.ts'
 import { call } from '../lift.ts'

@@ -165,6 +165,9 @@ export class ChangeStream {
       const fragment = at.fragment === 0 && !isFragment(token, entry, tokenVersion) ? null : at.fragment
       const expected = eventToken(entry, tokenVersion, entry.kind, at.invalidate, fragment)
       if (tokenData(expected) !== tokenData(token)) continue
+      // Strict here, whatever a server makes of it: tokens are to be given back as they came.
+      if (expected.get('_typeBits') !== undefined && token.get('_typeBits') === undefined)
+        throw new CommandError(50811, 'KeyString format error: type bits are missing')
       if (fragment !== null) {
         this.#read(entry)
         this.#pending.splice(0, fragment + 1)

@@ -1,6 +1,6 @@
 import { CommandError } from './errors.ts'
 import type { LogEntry } from './log.ts'
-import { doc, Doc, isNumber, numberOf, string, textOf, TYPE, type Value } from './value.ts'
+import { binary, doc, Doc, isNumber, numberOf, string, textOf, TYPE, type Value } from './value.ts'
 
 const HIGH_WATER_MARK = 0
 const EVENT = 128
@@ -37,7 +37,16 @@ export function eventToken(
   else parts.push(Buffer.of(0x46), documentKeyString(identifier))
   if (fragment !== null) parts.push(integer(fragment))
   parts.push(Buffer.of(0x04))
-  return token(Buffer.concat(parts))
+  const data = token(Buffer.concat(parts))
+  // What a key string does not tell: the types of numbers. None is written where all are 32-bit integers.
+  if (key === null || !hasOtherNumbers(key)) return data
+  return Doc.of([...data.fields, ['_typeBits', binary(Buffer.of(0x40), 0)]])
+}
+
+function hasOtherNumbers(document: Doc): boolean {
+  return [...document.fields.values()].some((value) =>
+    value instanceof Doc ? hasOtherNumbers(value) : isNumber(value) && value.type !== TYPE.int32,
+  )
 }
 
 /** A token for a place between events: it sorts before all events of that time. */

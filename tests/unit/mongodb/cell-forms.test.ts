@@ -1,12 +1,21 @@
 import { BSON } from 'mongodb'
 import { describe, expect, it } from 'vitest'
-import { CellArena } from '../../../src/connectors/sources/mongodb/cell-arena.ts'
-import { Decimal } from '../../../src/connectors/sources/mongodb/cell-decimal.ts'
-import { putInt32, putInt64, putUint32 } from '../../../src/connectors/sources/mongodb/cell-digits.ts'
-import { putDouble, putPlainDouble, putSingle } from '../../../src/connectors/sources/mongodb/cell-numbers.ts'
-import { putBase64, putHex, putUtf8, putUuid } from '../../../src/connectors/sources/mongodb/cell-text.ts'
-import { putDate, putIso, putTimestamp } from '../../../src/connectors/sources/mongodb/cell-times.ts'
-import { decimal128 } from '../../../src/connectors/sources/mongodb/decimal128.ts'
+import { CellArena } from '../../../src/connectors/sources/mongodb/bson/cell-arena.ts'
+import { Decimal } from '../../../src/connectors/sources/mongodb/bson/cell-decimal.ts'
+import { putInt32, putInt64, putUint32 } from '../../../src/connectors/sources/mongodb/bson/cell-digits.ts'
+import {
+  putDouble,
+  putPlainDouble,
+  putSingle,
+} from '../../../src/connectors/sources/mongodb/bson/cell-numbers.ts'
+import {
+  putBase64,
+  putHex,
+  putUtf8,
+  putUuid,
+} from '../../../src/connectors/sources/mongodb/bson/cell-text.ts'
+import { putDate, putIso, putTimestamp } from '../../../src/connectors/sources/mongodb/bson/cell-times.ts'
+import { decimal128 } from '../../../src/connectors/sources/mongodb/bson/decimal128.ts'
 import type { Arena } from '../../../src/core/packed-rows.ts'
 import { seeded } from '../../support/random.ts'
 import {

@@ -5,7 +5,7 @@
  * `key` columns are those of a primary key, where equal numbers are equal text.
  */
 import { BSON } from 'mongodb'
-import { BsonType } from '../../../src/connectors/sources/mongodb/bson.ts'
+import { BsonType } from '../../../src/connectors/sources/mongodb/bson/bson.ts'
 import type { Arena } from '../../../src/core/packed-rows.ts'
 import { rawDocument, valueBytes } from './random-documents.ts'
 

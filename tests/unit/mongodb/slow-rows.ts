@@ -2,11 +2,11 @@
  * What a packer must give, told slowly: the document is decoded whole, rows are made one after the other from decoded
  * values, and every value is written as BSON again before it becomes a cell.
  */
-import { BsonWriter } from '../../../src/connectors/sources/mongodb/bson-writer.ts'
-import { BsonType } from '../../../src/connectors/sources/mongodb/bson.ts'
-import { CellArena } from '../../../src/connectors/sources/mongodb/cell-arena.ts'
-import { cellConverter } from '../../../src/connectors/sources/mongodb/cell.ts'
-import { RawDocument } from '../../../src/connectors/sources/mongodb/document.ts'
+import { BsonWriter } from '../../../src/connectors/sources/mongodb/bson/bson-writer.ts'
+import { BsonType } from '../../../src/connectors/sources/mongodb/bson/bson.ts'
+import { CellArena } from '../../../src/connectors/sources/mongodb/bson/cell-arena.ts'
+import { cellConverter } from '../../../src/connectors/sources/mongodb/bson/cell.ts'
+import { RawDocument } from '../../../src/connectors/sources/mongodb/bson/document.ts'
 import { documentOf } from '../../../src/core/mapping/document.ts'
 import type { TableMapping } from '../../../src/core/mapping/mapping.ts'
 import { valueAt } from '../../../src/core/mapping/path.ts'

@@ -2,7 +2,7 @@
 import { RecordBatch } from '../../../core/batch.ts'
 import type { Arena } from '../../../core/packed-rows.ts'
 import type { FedTable } from './fed-table.ts'
-import { PackTarget } from './packer-target.ts'
+import { PackTarget } from './packer/packer-target.ts'
 
 export class CopiedRows {
   readonly #tables: readonly FedTable[]

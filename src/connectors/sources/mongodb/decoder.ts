@@ -10,10 +10,10 @@ import { PositionLostError } from '../../../core/error.ts'
 import { type Arena, Op } from '../../../core/packed-rows.ts'
 import type { SourcePosition } from '../../../core/position.ts'
 import { type TableSchema, tableName } from '../../../core/table.ts'
-import { documentLast } from './bson.ts'
+import { documentLast } from './bson/bson.ts'
 import { EventKind, type EventView } from './events.ts'
 import type { FedCollection, FedTable } from './fed-table.ts'
-import { PackTarget } from './packer-target.ts'
+import { PackTarget } from './packer/packer-target.ts'
 import {
   ORDINAL_LIMIT,
   type Place,
@@ -45,8 +45,11 @@ export class EventDecoder {
   #firstRow = 0
   /** Version of the current cluster time. */
   #version = 0n
+  readonly #isSharded: boolean
 
-  constructor(surroundings: Surroundings, place: Place) {
+  /** On a sharded cluster more of a time may follow behind a transaction. */
+  constructor(surroundings: Surroundings, place: Place, isSharded = false) {
+    this.#isSharded = isSharded
     this.surroundings = surroundings
     this.#place = { ...place }
     if (place.seconds > 0) this.#version = versionAt(place.seconds, place.counter)
@@ -120,7 +123,7 @@ export class EventDecoder {
   endTransaction(): void {
     if (this.#transaction === null) return
     if (this.#begun || this.#target.rows.rowCount > this.#firstRow) {
-      this.#place.isBehind ||= this.#transaction !== SINGLE
+      this.#place.isBehind ||= this.#transaction !== SINGLE && !this.#isSharded
       const position = new StreamPosition(this.place, this.surroundings)
       this.#closeSpan(position)
       this.#position = position

@@ -3,7 +3,7 @@
  * "Change Events". Nothing here makes an object per event.
  */
 import type { Arena } from '../../../core/packed-rows.ts'
-import { BsonType, documentLast, int32, malformed, nameEnd, valueEnd } from './bson.ts'
+import { BsonType, documentLast, int32, malformed, nameEnd, valueEnd } from './bson/bson.ts'
 
 export const EventKind = {
   insert: 1,

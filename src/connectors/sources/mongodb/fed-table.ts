@@ -2,12 +2,12 @@
 import type { Logger } from '../../../core/context.ts'
 import { type Arena, Op } from '../../../core/packed-rows.ts'
 import { type TableSchema, tableName } from '../../../core/table.ts'
-import { BsonType, documentLast, eachElement } from './bson.ts'
+import { BsonType, documentLast, eachElement } from './bson/bson.ts'
 import { isKeyedById, type MappedCollection } from './collections.ts'
 import type { MongodbConfig } from './config.ts'
-import { DocumentPacker } from './packer.ts'
-import { ImageDiff } from './packer-diff.ts'
-import type { PackTarget } from './packer-target.ts'
+import { DocumentPacker } from './packer/packer.ts'
+import { ImageDiff } from './packer/packer-diff.ts'
+import type { PackTarget } from './packer/packer-target.ts'
 import { parseTime, type StoredTable } from './position.ts'
 
 const NONE = { first: 0, count: 0 }

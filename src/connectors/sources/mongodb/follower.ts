@@ -70,7 +70,7 @@ export class Follower {
 
   constructor(request: FollowRequest) {
     this.#request = request
-    this.#decoder = new EventDecoder(request.surroundings, request.from)
+    this.#decoder = new EventDecoder(request.surroundings, request.from, request.isSharded)
     this.#toldAt = request.now()
     this.#lastOrder = this.#decoder.order
     this.#lookUps = request.units.lookUps

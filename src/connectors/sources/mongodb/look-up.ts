@@ -2,9 +2,9 @@
  * Whole documents of updates whose collection stores no post-images: read after the event, many at once. What is read may
  * be newer than the event, or gone; then its own event follows.
  */
-import { BSON, type Document, type MongoClient, type Timestamp } from 'mongodb'
+import { BSON, type MongoClient, type Timestamp } from 'mongodb'
 import type { Arena } from '../../../core/packed-rows.ts'
-import { documentLast, nameEnd, valueEnd } from './bson.ts'
+import { documentLast, nameEnd, valueEnd } from './bson/bson.ts'
 import { type MappedCollection, projectionOf } from './collections.ts'
 import { findReplies } from './commands.ts'
 

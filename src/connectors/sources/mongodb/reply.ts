@@ -1,7 +1,16 @@
 /** Replies of `find`, `aggregate` and `getMore` as bytes: the `cursor` document and the documents of its batch. */
 import { BSON, type Document } from 'mongodb'
 import type { Arena } from '../../../core/packed-rows.ts'
-import { BsonType, documentLast, eachElement, int32, int64, malformed, nameEnd, valueEnd } from './bson.ts'
+import {
+  BsonType,
+  documentLast,
+  eachElement,
+  int32,
+  int64,
+  malformed,
+  nameEnd,
+  valueEnd,
+} from './bson/bson.ts'
 
 export interface CursorReply {
   readonly bytes: Arena

@@ -131,7 +131,8 @@ async function replicaSetId(client: MongoClient): Promise<string> {
 async function clusterId(client: MongoClient): Promise<string> {
   try {
     const version = await client.db('config').collection('version').findOne()
-    return `sharded/${(version?.['clusterId'] as ObjectId | undefined)?.toHexString() ?? ''}`
+    const id = version?.['clusterId'] as ObjectId | undefined
+    return id === undefined ? 'sharded' : `sharded/${id.toHexString()}`
   } catch {
     return 'sharded'
   }

@@ -322,6 +322,11 @@ export class MongodbSource extends Source {
       )
     }
     const collections = mappedCollections(mapping, context.tables, databaseOf(this.#config, client))
+    if (collections.length === 0) {
+      throw new ConfigError('mongodb/no-tables', 'no table of the mapping is selected', {
+        fix: 'Name tables of the mapping in tables, as in public.orders, or leave it out.',
+      })
+    }
     const preImages = collections.some(({ needsPreImage }) => needsPreImage !== null)
     const [major, minor, patch] = server.version
     const splits = major >= 7 || (major === 6 && (minor > 0 || patch >= 9))

@@ -4,7 +4,7 @@
  */
 import { ConnectionError } from '../../../core/error.ts'
 import type { Arena } from '../../../core/packed-rows.ts'
-import { BsonType, documentLast, eachElement, int32 } from './bson.ts'
+import { BsonType, documentLast, eachElement, int32 } from './bson/bson.ts'
 
 /** Puts fragments together. */
 export class SplitEvent {

@@ -12,8 +12,8 @@ export interface FollowedMapping {
   /** Announces the tables as they were left, and changes them to what the mapping says now. */
   readonly batches: readonly RecordBatch[]
   /**
-   * To be told before: the tables as they were left, of which those that are about to be emptied have to be copied. Who
-   * goes back to the mapping before, in the middle of the change, must not find them empty. Null where none is.
+   * To be told before: the tables as they were left, of which those that are about to lose rows or cells have to be copied. Who
+   * goes back to the mapping before, in the middle of the change, must not find them like that. Null where none is.
    */
   readonly warning: Surroundings | null
   /** Tables that are new or have to be copied again are without `copiedAt`. */
@@ -67,7 +67,7 @@ export function followMapping(
       keyClasses: again ? [] : before.keyClasses,
     }
     if (again || steps.length > 0) changed.add(name)
-    if (again) emptied.add(name)
+    if (again || steps.some(({ change }) => change.kind === 'drop-column')) emptied.add(name)
   }
   for (const { schema } of diff.dropped) {
     changed.add(tableName(schema))

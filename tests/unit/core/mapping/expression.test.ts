@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { PoisonRecordError } from '../../../../src/core/error.ts'
-import { compileExpression, isExpression } from '../../../../src/core/mapping/expression.ts'
-import { fromExtendedJson } from '../../../../src/core/mapping/extended-json.ts'
+import { compileExpression, isExpression } from '../../../../src/core/mapping/expression/expression.ts'
+import { fromExtendedJson } from '../../../../src/core/mapping/values/extended-json.ts'
 import type { Json } from '../../../../src/core/position.ts'
 import { doc, evaluated } from '../../../support/documents.ts'
 

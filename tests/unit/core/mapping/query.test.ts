@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { compileQuery } from '../../../../src/core/mapping/query.ts'
+import { compileQuery } from '../../../../src/core/mapping/query/query.ts'
 import type { Json } from '../../../../src/core/position.ts'
 import { matches } from '../../../support/documents.ts'
 

@@ -2,9 +2,9 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type ColumnType, describeType, parseType } from '../../../../src/core/column-type.ts'
 import { fits } from '../../../../src/core/fits.ts'
-import { formatMoment, parseMoment } from '../../../../src/core/mapping/row-moments.ts'
-import { castOf, momentText, plainDigits } from '../../../../src/core/mapping/rows-cast.ts'
-import { cellValue, cellWriter } from '../../../../src/core/mapping/rows-value.ts'
+import { formatMoment, parseMoment } from '../../../../src/core/mapping/rows/row-moments.ts'
+import { castOf, momentText, plainDigits } from '../../../../src/core/mapping/rows/rows-cast.ts'
+import { cellValue, cellWriter } from '../../../../src/core/mapping/rows/rows-value.ts'
 import type { DocumentValue } from '../../../../src/core/mapping/value.ts'
 
 const MISFIT = null

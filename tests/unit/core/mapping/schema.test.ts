@@ -3,9 +3,9 @@ import { join } from 'node:path'
 import { createSchema, number, string, table } from '@rocicorp/zero'
 import { describe, expect, it } from 'vitest'
 import { describeType } from '../../../../src/core/column-type.ts'
-import { Reading } from '../../../../src/core/mapping/reading.ts'
-import { readSchema } from '../../../../src/core/mapping/schema-read.ts'
-import type { MappingSchema } from '../../../../src/core/mapping/schema.ts'
+import { Reading } from '../../../../src/core/mapping/formats/reading.ts'
+import { readSchema } from '../../../../src/core/mapping/formats/schema-read.ts'
+import type { MappingSchema } from '../../../../src/core/mapping/formats/schema.ts'
 import type { Json } from '../../../../src/core/position.ts'
 
 const folder = join(import.meta.dirname, 'fixtures/schemas')

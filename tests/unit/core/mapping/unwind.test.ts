@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { fromExtendedJson } from '../../../../src/core/mapping/extended-json.ts'
+import { fromExtendedJson } from '../../../../src/core/mapping/values/extended-json.ts'
 import type { Unwind } from '../../../../src/core/mapping/mapping.ts'
 import { unwound } from '../../../../src/core/mapping/unwind.ts'
 import type { Json } from '../../../../src/core/position.ts'

@@ -1,7 +1,7 @@
 import { BSON } from 'mongodb'
 import { describe, expect, it } from 'vitest'
 import { ConfigError } from '../../../../src/core/error.ts'
-import { compare, equal } from '../../../../src/core/mapping/compare.ts'
+import { compare, equal } from '../../../../src/core/mapping/values/compare.ts'
 import {
   addDecimals,
   decimalOfDouble,
@@ -11,11 +11,11 @@ import {
   parseDecimal,
   type Rounding,
   toScale,
-} from '../../../../src/core/mapping/decimal.ts'
-import { fromExtendedJson } from '../../../../src/core/mapping/extended-json.ts'
-import { isoText, isZone, momentIn, parseMoment } from '../../../../src/core/mapping/moment.ts'
+} from '../../../../src/core/mapping/values/decimal.ts'
+import { fromExtendedJson } from '../../../../src/core/mapping/values/extended-json.ts'
+import { isoText, isZone, momentIn, parseMoment } from '../../../../src/core/mapping/values/moment.ts'
 import { parsePath, pathsToRead, valueAt } from '../../../../src/core/mapping/path.ts'
-import { compilePattern } from '../../../../src/core/mapping/pattern.ts'
+import { compilePattern } from '../../../../src/core/mapping/query/pattern.ts'
 import type { DocumentValue } from '../../../../src/core/mapping/value.ts'
 import type { Json } from '../../../../src/core/position.ts'
 import { doc } from '../../../support/documents.ts'
