@@ -52,7 +52,8 @@ function printCheck(terminal: Terminal, problems: readonly Problem[], tables: re
   terminal.print(`ready: ${tables.length} ${tables.length === 1 ? 'table' : 'tables'} to replicate`)
   const rows = tables.map((table) => {
     const key = table.key.length === 0 ? 'no key' : `key (${keyOf(table).join(', ')})`
-    return [tableName(table), `${table.columns.length} columns, ${key}`] as const
+    const count = table.columns.length === 1 ? '1 column' : `${table.columns.length} columns`
+    return [tableName(table), `${count}, ${key}`] as const
   })
   for (const line of columns(rows)) terminal.print(line)
 }

@@ -34,6 +34,7 @@ export async function buildPipeline(
     factory(config.source),
     ...config.sinks.map((sink) => factory(sink)),
   ])
+  if (mapping !== null && create().capabilities().needsMapping === true) await requireDocumentMapping(mapping)
   return {
     name: config.name,
     tables: config.tables,
@@ -69,6 +70,18 @@ async function loadMapping(
       log?.warn(`the mapping cannot be had yet: ${error.message}`, { code: error.code, delayMs }),
   }
   return await new MappingLoader(own, reread, clock).load(signal)
+}
+
+/** A source of documents has nothing to ask a server for: what a mapping lacks for it is a mistake of the config. */
+async function requireDocumentMapping(mapping: PipelineMapping): Promise<void> {
+  const { compiledFor } = await import('../mapping/pipeline-source.ts')
+  const { problems } = await compiledFor(mapping)
+  if (problems.length === 0) return
+  const count = problems.length === 1 ? 'a mistake' : `${problems.length} mistakes`
+  const lines = problems.map(({ message }) => `  ${message}`)
+  throw new ConfigError('mapping/invalid', `the mapping has ${count}\n${lines.join('\n')}`, {
+    fix: 'Correct what is listed; docs/mapping.md says what there is.',
+  })
 }
 
 function mappingConfig({ mapping, file, written }: LoadedConfig): MappingConfig | null {

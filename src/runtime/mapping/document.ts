@@ -199,6 +199,15 @@ function formatOf(url: string, text: string): 'JSON' | 'YAML' {
 }
 
 function parsed(shown: string, text: string, format: 'JSON' | 'YAML') {
+  // What servers and proxies send in the place of a document, such as a page to log in.
+  if (/^\s*</.test(text))
+    throw new ConfigError('mapping/file', `${shown} is HTML or XML, and neither JSON nor YAML`, {
+      fix: 'Look at what is there; the document may be at another address, or behind a login.',
+    })
   const { value, locate } = parseText(shown, text, format)
+  if (value === null || value === undefined)
+    throw new ConfigError('mapping/file', `${shown} is empty`, {
+      fix: 'Write the tables into it, see docs/mapping.md.',
+    })
   return { shown, locate, value: value as Json }
 }

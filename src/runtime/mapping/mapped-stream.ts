@@ -5,7 +5,12 @@ import type { NormalizedMapping } from '../../core/mapping/normalized.ts'
 import { BatchMapping } from '../../core/mapping/rows/row-batches.ts'
 import type { SchemaStep } from '../../core/mapping/diff.ts'
 import { type MappedTable, mappedTable, stepsTo } from '../../core/mapping/rows/row-changes.ts'
-import { type CurrentNames, planRows, type RowPlan, type RowProblem } from '../../core/mapping/rows/rows-plan.ts'
+import {
+  type CurrentNames,
+  planRows,
+  type RowPlan,
+  type RowProblem,
+} from '../../core/mapping/rows/rows-plan.ts'
 import { RowMapping } from '../../core/mapping/rows/rows.ts'
 import type { SourcePosition } from '../../core/position.ts'
 import type { Origin, SchemaChange } from '../../core/record.ts'

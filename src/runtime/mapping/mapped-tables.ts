@@ -2,7 +2,12 @@
 import { closest } from '../../core/closest.ts'
 import type { Problem } from '../../core/error.ts'
 import type { NormalizedMapping, NormalizedTable, Place } from '../../core/mapping/normalized.ts'
-import { type CurrentNames, planRows, type RowPlan, type RowProblem } from '../../core/mapping/rows/rows-plan.ts'
+import {
+  type CurrentNames,
+  planRows,
+  type RowPlan,
+  type RowProblem,
+} from '../../core/mapping/rows/rows-plan.ts'
 import type { TableSelection } from '../../core/selection.ts'
 import { tableName, type TableSchema } from '../../core/table.ts'
 

@@ -100,7 +100,7 @@ function* imagesMissing(
 }
 
 /** The command for the shell that makes a collection store images (manual, "collMod"). */
-export function enableImages({ database, name }: MappedCollection, exists: boolean): string {
+function enableImages({ database, name }: MappedCollection, exists: boolean): string {
   const images = 'changeStreamPreAndPostImages: {enabled: true}'
   const db = `db.getSiblingDB(${JSON.stringify(database)})`
   return exists

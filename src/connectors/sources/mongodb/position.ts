@@ -111,11 +111,6 @@ export function parseTime(hex: string): bigint {
   return BigInt(`0x${hex}`)
 }
 
-/** Milliseconds since 1970 of a cluster time. */
-export function timeMs(time: bigint): number {
-  return Number(time >> 32n) * 1000
-}
-
 /**
  * The cluster time in a resume token: a key string that begins with the type byte of a timestamp, 0x82, and its 8 bytes
  * (MongoDB source, `resume_token.h`). Null for a token that does not look like this.

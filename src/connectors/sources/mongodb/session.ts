@@ -58,14 +58,14 @@ export async function readServer(client: MongoClient): Promise<ServerFacts> {
 }
 
 /** The time of the last write that the server knows, as halves. */
-export async function operationTime(
+async function operationTime(
   client: MongoClient,
 ): Promise<readonly [seconds: number, counter: number]> {
   const reply = await client.db('admin').command({ ping: 1 })
   return halvesOf(reply)
 }
 
-export function halvesOf(reply: Document): readonly [seconds: number, counter: number] {
+function halvesOf(reply: Document): readonly [seconds: number, counter: number] {
   const time = reply['operationTime'] as { getHighBitsUnsigned(): number; getLowBitsUnsigned(): number }
   return [time.getHighBitsUnsigned(), time.getLowBitsUnsigned()]
 }

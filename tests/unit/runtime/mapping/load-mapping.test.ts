@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { inspect } from 'node:util'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { CoreError } from '../../../../src/core/error.ts'
@@ -283,12 +283,51 @@ describe('the mapping of a config', () => {
       /tables\.file: broken\.json:1:\d+: this is not valid JSON/,
     )
     expect(await lines({ tables: { file: 'broken.json' } })).not.toContain('s3cret')
+    for (const text of ['', ' \n', 'null', '# nothing\n'])
+      expect(await lines({ tables: { file: basename(write('empty.yaml', text)) } })).toContain(
+        'tables.file: empty.yaml is empty',
+      )
+    write('page.json', '<!doctype html><p>s3cret')
+    expect(await lines({ tables: { file: 'page.json' } })).toMatch(/tables\.file: page\.json is HTML or XML/)
     expect(await lines({ tables: { file: 'tables.txt' } })).toContain('of which the kind is not known')
     expect(await lines({ tables: { url: 'http://me:s3cret@x/' } })).toMatch(/tables\.url: must hold neither/)
     expect(await lines({ tables: { inline: {}, token: 's3cret' } })).toMatch(
       /tables\.token: goes with url only/,
     )
     expect(await lines({ tables: { inline: {} }, pol: '3s' })).toContain('did you mean "poll"')
+  })
+
+  it('is no page of a server that wants something else, and not nothing', async () => {
+    for (const [page, says] of [
+      ['<html>log in, s3cret</html>', 'is HTML or XML'],
+      ['\n', 'is empty'],
+    ] as const) {
+      const url = await serve((_request, response) => response.end(page))
+      const file = write('page.json', config({ tables: { url, retryFor: '1s' } }))
+      const error = await failure(buildPipeline(await loadConfig(file, nowhere)))
+      expect(error.message).toContain(says)
+      expect(error.message).not.toMatch(/s3cret|hidden/)
+      expect(exitCodeOf(error)).toBe(2)
+    }
+  })
+
+  it('has what a source of documents needs, or is a mistake of the config', async () => {
+    const source = { type: 'mongodb', url: 'mongodb://localhost/shop' }
+    const fields = { id: '_id', note: { path: 'note', type: 'text' } }
+    const tables = {
+      orders: { fields },
+      lines: { fields: { id: { path: '_id', type: 'text?' } }, key: ['id'] },
+    }
+    const file = write(
+      'untyped.json',
+      JSON.stringify({ ...JSON.parse(config({ tables: { inline: tables } })), source }),
+    )
+    const error = await failure(buildPipeline(await loadConfig(file, nowhere)))
+    expect(error).toMatchObject({ code: 'mapping/invalid' })
+    expect(exitCodeOf(error)).toBe(2)
+    expect(error.message).toMatch(
+      /has 3 mistakes\n.*orders\.fields\.id needs a type.*\n.*orders needs a `key`.*\n.*lines\.key\[0\] is in the key and may be NULL/,
+    )
   })
 
   it('comes from a server, whose mistakes have lines too', async () => {
