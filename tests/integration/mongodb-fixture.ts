@@ -1,17 +1,15 @@
 import type { Db, MongoClient } from 'mongodb'
 import type { MongodbConfig, Units } from '../../src/connectors/sources/mongodb/config.ts'
 import { MongodbSource } from '../../src/connectors/sources/mongodb/source.ts'
-import type { RecordBatch } from '../../src/core/batch.ts'
 import type { ConnectorContext } from '../../src/core/context.ts'
-import type { CoreError } from '../../src/core/error.ts'
 import { compileMapping } from '../../src/core/mapping/compile.ts'
 import type { DocumentMapping } from '../../src/core/mapping/mapping.ts'
 import type { Json, SourcePosition } from '../../src/core/position.ts'
 import { Secret } from '../../src/core/secret.ts'
 import { selectTables } from '../../src/core/selection.ts'
 import type { SourceContext } from '../../src/core/source.ts'
-import { Mirror, stored } from '../support/mirror.ts'
-import { waitFor } from '../support/wait-for.ts'
+import { Mirror } from '../support/mirror.ts'
+import { type OnWrite, RunningSource } from '../support/running-source.ts'
 
 const QUIET = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
@@ -63,41 +61,19 @@ export function contextOf({ mapping, log, tables }: SourceOptions): SourceContex
 }
 
 /** A source at work, into a mirror. */
-export class SourceRun implements AsyncDisposable {
-  readonly mirror: Mirror
-  readonly source: MongodbSource
-  readonly #controller = new AbortController()
-  #done: Promise<void> = Promise.resolve()
-  /** Why `stream` ended by itself. */
-  failure: CoreError | null = null
-  ended = false
-
+export class SourceRun extends RunningSource<MongodbSource> {
   private constructor(options: SourceOptions, mirror: Mirror) {
-    this.mirror = mirror
-    this.source = newSource(options)
+    super(newSource(options), mirror)
   }
 
-  /** Connects, and streams from the position. `onWrite` may hold the source up, or throw. */
-  static async start(
+  /** Connects, and streams from the position. */
+  static start(
     options: SourceOptions,
     from: SourcePosition | null,
     mirror = new Mirror(),
-    onWrite: (batch: RecordBatch) => void | Promise<void> = () => {},
+    onWrite: OnWrite = () => {},
   ): Promise<SourceRun> {
-    const run = new SourceRun(options, mirror)
-    await run.source.connect(contextOf(options))
-    const write = (batch: RecordBatch): void | Promise<void> => {
-      mirror.apply(batch)
-      return onWrite(batch)
-    }
-    run.#done = run.source.stream({ signal: run.#controller.signal, write }, from).then(
-      () => void (run.ended = true),
-      (error: unknown) => {
-        run.ended = true
-        run.failure = error as CoreError
-      },
-    )
-    return run
+    return new SourceRun(options, mirror).begin(contextOf(options), from, onWrite)
   }
 
   /** Waits until everything that is committed by now has been handed over, and the tables are whole. */
@@ -107,38 +83,6 @@ export class SourceRun implements AsyncDisposable {
       const position = this.source.currentPosition()
       return position !== null && position.order >= head.order && position.partial !== true
     })
-  }
-
-  /** Waits for a condition; fails at once when the source fails. */
-  async until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-    await waitFor(what, async () => {
-      if (this.failure !== null) throw this.failure
-      return holds()
-    })
-  }
-
-  /** Waits until `stream` has failed. */
-  async failed(): Promise<CoreError> {
-    await waitFor('the source fails', () => this.ended)
-    if (this.failure === null) throw new Error('the source ended without an error')
-    return this.failure
-  }
-
-  abort(): void {
-    this.#controller.abort()
-  }
-
-  /** Stops, and gives the last position. */
-  async stop(): Promise<SourcePosition | null> {
-    this.abort()
-    await this.#done
-    const position = this.source.currentPosition()
-    await this.source.disconnect()
-    return position === null ? null : stored(position)
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop()
   }
 }
 

@@ -1,13 +1,12 @@
 import { PostgresSource } from '../../src/connectors/sources/postgres/source.ts'
 import type { PostgresConfig } from '../../src/connectors/sources/postgres/config.ts'
-import type { RecordBatch } from '../../src/core/batch.ts'
 import type { ConnectorContext } from '../../src/core/context.ts'
-import type { CoreError } from '../../src/core/error.ts'
 import type { Json, SourcePosition } from '../../src/core/position.ts'
 import { Secret } from '../../src/core/secret.ts'
 import { selectTables } from '../../src/core/selection.ts'
 import type { SourceContext } from '../../src/core/source.ts'
-import { line, Mirror, stored } from '../support/mirror.ts'
+import { line, Mirror } from '../support/mirror.ts'
+import { type OnWrite, RunningSource } from '../support/running-source.ts'
 import { renderedRows, sql } from '../support/postgres.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -58,43 +57,22 @@ export function contextOf(options: SourceOptions): SourceContext {
 }
 
 /** A source at work, into a mirror. */
-export class SourceRun implements AsyncDisposable {
-  readonly mirror: Mirror
-  readonly source: PostgresSource
-  readonly #controller = new AbortController()
+export class SourceRun extends RunningSource<PostgresSource> {
   readonly #options: SourceOptions
-  #done: Promise<void> = Promise.resolve()
-  /** Why `stream` ended by itself. */
-  failure: CoreError | null = null
-  ended = false
 
   private constructor(options: SourceOptions, mirror: Mirror) {
+    super(newSource(options), mirror)
     this.#options = options
-    this.mirror = mirror
-    this.source = newSource(options)
   }
 
-  /** Connects, and streams from the position. `onWrite` may hold the source up, or throw. */
-  static async start(
+  /** Connects, and streams from the position. */
+  static start(
     options: SourceOptions,
     from: SourcePosition | null,
     mirror = new Mirror(),
-    onWrite: (batch: RecordBatch) => void | Promise<void> = () => {},
+    onWrite: OnWrite = () => {},
   ): Promise<SourceRun> {
-    const run = new SourceRun(options, mirror)
-    await run.source.connect(contextOf(options))
-    const write = (batch: RecordBatch): void | Promise<void> => {
-      mirror.apply(batch)
-      return onWrite(batch)
-    }
-    run.#done = run.source.stream({ signal: run.#controller.signal, write }, from).then(
-      () => void (run.ended = true),
-      (error: unknown) => {
-        run.ended = true
-        run.failure = error as CoreError
-      },
-    )
-    return run
+    return new SourceRun(options, mirror).begin(contextOf(options), from, onWrite)
   }
 
   /** Waits until everything that is committed by now has been handed over. */
@@ -120,42 +98,6 @@ export class SourceRun implements AsyncDisposable {
     const copy = this.source.snapshotProgress()
     const copied = copy === null || copy.tablesDone === copy.tablesTotal
     return copied && (this.source.currentPosition()?.order ?? '') >= order
-  }
-
-  /** Waits for a condition; fails at once when the source fails. */
-  async until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-    await waitFor(what, async () => {
-      if (this.failure !== null) throw this.failure
-      return holds()
-    })
-  }
-
-  /** Waits until `stream` has failed. */
-  async failed(): Promise<CoreError> {
-    await waitFor('the source fails', () => this.ended)
-    if (this.failure === null) throw new Error('the source ended without an error')
-    return this.failure
-  }
-
-  abort(): void {
-    this.#controller.abort()
-  }
-
-  get done(): Promise<void> {
-    return this.#done
-  }
-
-  /** Stops, and gives the last position. */
-  async stop(): Promise<SourcePosition | null> {
-    this.abort()
-    await this.#done
-    const position = this.source.currentPosition()
-    await this.source.disconnect()
-    return position === null ? null : stored(position)
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop()
   }
 }
 

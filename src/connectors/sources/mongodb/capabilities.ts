@@ -1,4 +1,5 @@
 import type { SourceCapabilities } from '../../../core/source.ts'
+import { SCHEMA_CHANGES } from '../../../core/table.ts'
 
 /** What change streams and a mapping give. Schema changes come from changed mappings, truncates also from drops. */
 export const CAPABILITIES: SourceCapabilities = {
@@ -10,13 +11,5 @@ export const CAPABILITIES: SourceCapabilities = {
   unchangedCells: false,
   updates: true,
   deletes: true,
-  schemaChanges: [
-    'drop-table',
-    'truncate',
-    'add-column',
-    'drop-column',
-    'rename-column',
-    'alter-column',
-    'change-key',
-  ],
+  schemaChanges: SCHEMA_CHANGES,
 }

@@ -83,7 +83,11 @@ function* imagesMissing(
       key: 'has a key that is not made of _id',
       filter: 'has a filter',
     }[need.reason]
-    const other = need.reason === 'filter' ? ', or set source.withoutPreImage: delete' : ''
+    const other = {
+      unwind: '',
+      key: ', or make the key of _id, as with fields: {id: _id}',
+      filter: ', or set source.withoutPreImage: delete',
+    }[need.reason]
     yield error(
       'images',
       `the table ${need.table} ${why}, so changes must tell what was before, and the collection ${fullName} stores no pre-images`,
