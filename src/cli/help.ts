@@ -43,15 +43,18 @@ function optionLines(options: Readonly<Record<string, CommandOption>>): readonly
   return columns(
     Object.entries(options).map(([name, option]) => {
       const value = option.value === undefined ? '' : ` <${option.value}>`
-      const choices = option.choices === undefined ? '' : ` One of ${option.choices.join(', ')}.`
-      return [`--${name}${value}`, `${option.summary}${choices}`] as const
+      return [`--${name}${value}`, withChoices(option)] as const
     }),
   )
 }
 
+function withChoices(one: { readonly summary: string; readonly choices?: readonly string[] }): string {
+  return one.choices === undefined ? one.summary : `${one.summary} One of ${one.choices.join(', ')}.`
+}
+
 function variableLines({ variables = [] }: Command): readonly string[] {
   if (variables.length === 0) return []
-  return ['', 'Environment:', ...columns(variables.map(({ name, summary }) => [name, summary] as const))]
+  return ['', 'Environment:', ...columns(variables.map((one) => [one.name, withChoices(one)] as const))]
 }
 
 /** Two columns, the second one aligned. */

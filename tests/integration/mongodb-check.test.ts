@@ -8,6 +8,7 @@ import { needsWire, testMongo, type TestMongoOptions } from '../support/mongo.ts
 import { contextOf, createWithImages, mapped, newSource, type SourceOptions } from './mongodb-fixture.ts'
 
 const PLAIN: Json = { a: { collection: 'a', fields: { id: { path: '_id', type: 'text' } }, key: ['id'] } }
+const OTHER_KEY: Json = { a: { fields: { id: { path: 'id', type: 'int64' } }, key: ['id'] } }
 const FILTERED: Json = {
   a: { collection: 'a', filter: { t: 1 }, fields: { id: { path: '_id', type: 'text' } }, key: ['id'] },
 }
@@ -60,6 +61,9 @@ describe('the check', () => {
     ])
     expect(await problems(PLAIN, plain, { images: 'stored' })).toEqual([
       `error mongodb/images ${command}, or set source.images: auto.`,
+    ])
+    expect(await problems(OTHER_KEY, plain)).toEqual([
+      `error mongodb/images ${command}, or make the key of _id, as with fields: {id: _id}.`,
     ])
     const [made] = (await problems(UNWOUND, async () => {})).slice(1)
     expect(made).toBe(

@@ -231,6 +231,20 @@ describe('a mapped Postgres source', () => {
     ])
   })
 
+  it('says nothing of tables that it does not read, also when the mapping has mistakes', async () => {
+    await client.query('CREATE TABLE IF NOT EXISTS keyless (a int)')
+    try {
+      const gone = await pipeline({ everyone: { collection: 'people', exclude: ['secrt'] } })
+      const problems = await checkPipeline(await gone.built(), { log: silent })
+      expect(problems.map(({ code }) => code)).toEqual(['mapping/column-gone'])
+      const missing = await pipeline({ everyone: { collection: 'peple' } })
+      const others = await checkPipeline(await missing.built(), { log: silent })
+      expect(others.map(({ code }) => code)).toEqual(['postgres/no-tables', 'mapping/table-missing'])
+    } finally {
+      await client.query('DROP TABLE keyless')
+    }
+  })
+
   it('follows a column that is added where the table has all columns', async () => {
     const one = await pipeline(MAPPING)
     const run = await one.start()

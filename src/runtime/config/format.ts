@@ -49,7 +49,7 @@ export class InvalidConfigError extends ConfigError {
 function formatMistakes(file: string, mistakes: readonly LocatedMistake[]): readonly string[] {
   return mistakes.map(({ path, reason, location, document }) => {
     const where = placeOf(document ?? file, location, document !== undefined)
-    return `  ${where}${path === '' ? (document === undefined ? 'the config' : 'the document') : path}: ${reason}`
+    return `  ${where}${path === '' ? 'the document' : path}: ${reason}`
   })
 }
 

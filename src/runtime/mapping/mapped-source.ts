@@ -78,8 +78,11 @@ export class MappedSource extends Source {
   override async validate(context: SourceContext): Promise<readonly Problem[]> {
     const selection = mappedSelection(this.#mapping.tables, context.tables)
     let planned: Planned
+    let read: readonly TableSchema[]
     try {
-      planned = planTables(this.#mapping.tables, await this.#tablesOf(context))
+      const tables = await this.#tablesOf(context)
+      planned = planTables(this.#mapping.tables, tables)
+      read = tables.filter((source) => this.#mapping.tables.tables.some((table) => reads(table, source)))
     } catch (error) {
       // The source itself says better why it cannot be asked.
       const problems = await this.#inner.validate({ ...context, tables: selection })
@@ -87,12 +90,10 @@ export class MappedSource extends Source {
       throw toCoreError(error)
     }
     const { plans, problems } = planned
-    const sources = plans.map(({ source }) => source)
     const found = await this.#inner.validate({
       ...context,
-      // What is missing is said by name below.
-      tables:
-        plans.length === 0 ? context.tables : { ...selection, patterns: namedSelection(sources).patterns },
+      // Only what the mapping reads, as nobody has to mend other tables for it. What is missing is said by name below.
+      tables: { ...selection, patterns: namedSelection(read).patterns },
       oldImages: needingOldRows(plans),
     })
     return [...found, ...toProblems(problems, locateOf(this.#mapping))]

@@ -24,12 +24,11 @@ export function chooseTables(
   tables: readonly TableSchema[],
   patterns: readonly string[],
 ): readonly TableSchema[] {
-  const names = tables.map(tableName)
   for (const pattern of patterns) {
     const one = selectTables([pattern])
     if (pattern.startsWith('!') || tables.some(({ namespace, name }) => one.includes(namespace, name)))
       continue
-    const near = isLiteral(pattern) ? closest(pattern, names) : null
+    const near = isLiteral(pattern) ? nearest(pattern, tables) : null
     throw new ConfigError(
       'verify/unknown-table',
       `no table of the pipeline is called ${pattern}${near === null ? '' : `, did you mean ${near}?`}`,
@@ -42,4 +41,15 @@ export function chooseTables(
   throw new ConfigError('verify/no-tables', 'there is no table to compare', {
     fix: 'Check `tables` in the config and --tables; sluice check lists the tables of the pipeline.',
   })
+}
+
+/** The table that was most likely meant, also when its namespace was left out. */
+function nearest(pattern: string, tables: readonly TableSchema[]): string | null {
+  if (pattern.includes('.')) return closest(pattern, tables.map(tableName))
+  const near = closest(
+    pattern,
+    tables.map(({ name }) => name),
+  )
+  const table = tables.find(({ name }) => name === near)
+  return table === undefined ? null : tableName(table)
 }

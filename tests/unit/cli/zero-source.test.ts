@@ -249,6 +249,7 @@ describe('sluice zero-source', () => {
   it('names every variable in its help', async () => {
     const { stdout } = await run(['--help'], {})
     for (const { name } of variables) expect(stdout).toContain(`  ${name} `)
+    expect(stdout).toMatch(/MONGODB_IMAGES .*\. One of auto, stored\./)
   })
 })
 

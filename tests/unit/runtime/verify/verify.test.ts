@@ -401,6 +401,13 @@ describe('verify', () => {
 
   it.each([
     [{ tables: ['public.user'] }, 'verify/unknown-table', 'did you mean public.users?'],
+    [{ tables: ['users'] }, 'verify/unknown-table', 'called users, did you mean public.users?'],
+    [{ tables: ['usres'] }, 'verify/unknown-table', 'did you mean public.users?'],
+    [
+      { tables: ['nobody_has_this'] },
+      'verify/unknown-table',
+      'no table of the pipeline is called nobody_has_this',
+    ],
     [{ tables: ['shop.*'] }, 'verify/unknown-table', 'no table of the pipeline is called shop.*'],
     [{ tables: ['!public.*'] }, 'verify/no-tables', 'there is no table to compare'],
     [{ sink: 'sink-9' }, 'verify/unknown-sink', 'no sink "sink-9", did you mean "sink-0"?'],
