@@ -58,9 +58,7 @@ export async function readServer(client: MongoClient): Promise<ServerFacts> {
 }
 
 /** The time of the last write that the server knows, as halves. */
-async function operationTime(
-  client: MongoClient,
-): Promise<readonly [seconds: number, counter: number]> {
+async function operationTime(client: MongoClient): Promise<readonly [seconds: number, counter: number]> {
   const reply = await client.db('admin').command({ ping: 1 })
   return halvesOf(reply)
 }

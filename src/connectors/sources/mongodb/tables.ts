@@ -1,6 +1,6 @@
 /** The tables of a position against those of the mapping, which may have changed since. */
 import { RecordBatch } from '../../../core/batch.ts'
-import { SchemaError } from '../../../core/error.ts'
+import { ConfigError } from '../../../core/error.ts'
 import { diffMapping } from '../../../core/mapping/diff.ts'
 import type { DocumentMapping, TableMapping } from '../../../core/mapping/mapping.ts'
 import { tableName } from '../../../core/table.ts'
@@ -20,7 +20,7 @@ export interface FollowedMapping {
   readonly surroundings: Surroundings
 }
 
-/** Throws `SchemaError` `mapping/breaking` for what the mapping does not allow. */
+/** Throws `ConfigError` `mapping/breaking` for what the mapping does not allow. */
 export function followMapping(
   mapping: DocumentMapping,
   collections: readonly MappedCollection[],
@@ -32,7 +32,7 @@ export function followMapping(
   const stored = Object.values(surroundings.tables)
   const diff = diffMapping(stored, { ...mapping, tables: [...collectionOf.keys()] })
   if (diff.breaking.length > 0 && !mapping.allowsBreaking) {
-    throw new SchemaError(
+    throw new ConfigError(
       'mapping/breaking',
       `the mapping takes away what an earlier one gave: ${diff.breaking.join('; ')}`,
       { fix: 'Change the mapping back, or allow it once with mapping.breaking: apply.' },
