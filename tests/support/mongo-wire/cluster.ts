@@ -69,6 +69,8 @@ export class Cluster implements AsyncDisposable {
   readonly members: readonly Member[]
   readonly limits: Limits
   readonly auth: WireOptions['auth']
+  /** Passwords of users that were made, by `database.user`. */
+  readonly users = new Map<string, string>()
   primary: Member | null = null
   term = 1
   readonly #electionMs: number

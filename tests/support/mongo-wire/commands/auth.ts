@@ -23,27 +23,28 @@ export const AUTH: Handlers = {
         334,
         `Received authentication for mechanism ${command.text('mechanism')} which is not enabled`,
       )
-    const { auth } = command.member.cluster
     const message = payload(command)
     const [, user, clientNonce] = /n=([^,]*),r=(.+)$/.exec(message) ?? []
-    if (!auth || user === undefined || clientNonce === undefined) throw failed()
-    const salt = createHash('sha256').update(`salt of ${auth.user}`).digest().subarray(0, 28)
+    if (user === undefined || clientNonce === undefined) throw failed()
+    const name = user.replaceAll('=2C', ',').replaceAll('=3D', '=')
+    const password = passwordOf(command, name)
+    if (password === null) throw failed()
+    const salt = createHash('sha256').update(`salt of ${name}`).digest().subarray(0, 28)
     const nonce = `${clientNonce}${randomBytes(18).toString('base64')}`
     const serverFirst = `r=${nonce},s=${salt.toString('base64')},i=${ITERATIONS}`
     command.connection.conversation = {
-      user: user.replaceAll('=2C', ',').replaceAll('=3D', '='),
+      user: name,
       clientFirst: message.slice(message.indexOf('n=', 2)),
       serverFirst,
       nonce,
-      salted: pbkdf2Sync(auth.password, salt, ITERATIONS, 32, 'sha256'),
+      salted: pbkdf2Sync(password, salt, ITERATIONS, 32, 'sha256'),
       proven: false,
     }
     return { conversationId: 1, done: false, payload: bytes(serverFirst) }
   },
   saslContinue: (command) => {
     const { conversation } = command.connection
-    const { auth } = command.member.cluster
-    if (!conversation || !auth) throw failed()
+    if (!conversation) throw failed()
     const message = payload(command)
     if (conversation.proven) {
       command.connection.user = conversation.user
@@ -57,7 +58,7 @@ export const AUTH: Handlers = {
     const expected = Buffer.from(clientKey.map((byte, index) => byte ^ signature[index]!))
     const given = Buffer.from(proof ?? '', 'base64')
     const right = given.length === expected.length && timingSafeEqual(given, expected)
-    if (!right || nonce !== conversation.nonce || conversation.user !== auth.user) {
+    if (!right || nonce !== conversation.nonce) {
       command.connection.conversation = null
       throw failed()
     }
@@ -67,10 +68,28 @@ export const AUTH: Handlers = {
     command.connection.user = conversation.user
     return { conversationId: 1, done: true, payload: bytes(`v=${serverSignature}`) }
   },
+  createUser: (command) => {
+    const { users } = command.member.cluster
+    users.set(`${command.database}.${command.target}`, command.text('pwd') ?? '')
+    return {}
+  },
+  dropUser: (command) => {
+    const { users } = command.member.cluster
+    if (!users.delete(`${command.database}.${command.target}`))
+      throw new CommandError(11, `User '${command.target}@${command.database}' not found`)
+    return {}
+  },
   logout: (command) => {
     command.connection.user = null
     return {}
   },
+}
+
+/** Of the one user that the server began with, or of one that was made since. */
+function passwordOf(command: Command, user: string): string | null {
+  const { auth, users } = command.member.cluster
+  if (auth?.user === user) return auth.password
+  return users.get(`${command.database}.${user}`) ?? null
 }
 
 /** Whether a command may be run before the client has said who it is. */
