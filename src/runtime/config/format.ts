@@ -29,7 +29,7 @@ export class InvalidConfigError extends ConfigError {
     file: Written,
     mistakes: readonly Mistake[],
     others: readonly DocumentMistakes[] = [],
-    fix = 'Correct what is listed; docs/configuration.md describes every option.',
+    fix?: string,
   ) {
     const located = [
       ...locate(file, mistakes),
@@ -39,10 +39,20 @@ export class InvalidConfigError extends ConfigError {
     ]
     const count = located.length === 1 ? 'a mistake' : `${located.length} mistakes`
     super('config/invalid', `${file.shown} has ${count}\n${formatMistakes(file.shown, located).join('\n')}`, {
-      fix,
+      fix: fix ?? `Correct what is listed; ${manualsOf(located)}.`,
     })
     this.mistakes = located
   }
+}
+
+/** Where it says how to write what is wrong. */
+function manualsOf(mistakes: readonly LocatedMistake[]): string {
+  const ofMapping = ({ path, document }: LocatedMistake): boolean =>
+    document !== undefined || /^mapping\.(schema|tables)\.inline\b/.test(path)
+  const options = 'docs/configuration.md describes every option'
+  const mapping = 'docs/mapping.md describes schemas and mappings'
+  if (mistakes.every(ofMapping)) return mapping
+  return mistakes.some(ofMapping) ? `${options}, ${mapping}` : options
 }
 
 /** One line per mistake, `file:line:column path: reason`, which terminals and editors turn into links. */

@@ -172,6 +172,11 @@ export function isCursorGone(error: unknown): boolean {
   return code === 43 || code === 237
 }
 
+/** The server refused; anything else, such as a lost connection, says nothing about what was asked. */
+export function isAnswer(error: unknown): boolean {
+  return error instanceof Error && error.name === 'MongoServerError'
+}
+
 function ruleOf(error: Error): Rule | null {
   const code = codeOf(error)
   // The code before the label, which an event that is too large has as well.

@@ -1,6 +1,7 @@
 /** Ranges of `_id` that together are a collection, whatever types its `_id`s have. */
 import { BSON, type Document, type MongoClient } from 'mongodb'
 import type { MappedCollection } from './collections.ts'
+import { isAnswer } from './errors.ts'
 
 export interface CollectionSize {
   /** Estimates; 0 when nothing is known. */
@@ -27,8 +28,11 @@ export async function collectionSize(
     .collection(name)
     .aggregate(pipeline)
     .toArray()
-    // Not there yet, or not allowed: one range is right too.
-    .catch((): Document[] => [])
+    .catch((error: unknown): Document[] => {
+      // Not there yet, or not allowed: one range is right too.
+      if (isAnswer(error)) return []
+      throw error
+    })
   const sum = (field: 'count' | 'size'): number =>
     shards.reduce((total, { storageStats }) => total + Number(storageStats?.[field] ?? 0), 0)
   return { documents: sum('count'), bytes: sum('size') }

@@ -3,7 +3,7 @@ import { type Document, MongoClient, type ObjectId } from 'mongodb'
 import { SchemaError } from '../../../core/error.ts'
 import type { SourceContext } from '../../../core/source.ts'
 import type { MongodbConfig } from './config.ts'
-import { mongodbError } from './errors.ts'
+import { isAnswer, mongodbError } from './errors.ts'
 import { formatHalves } from './position.ts'
 
 export interface ServerFacts {
@@ -121,7 +121,8 @@ async function replicaSetId(client: MongoClient): Promise<string> {
     const reply = await client.db('admin').command({ replSetGetConfig: 1 })
     const id = reply['config']?.settings?.replicaSetId as ObjectId | undefined
     return id === undefined ? '' : `/${id.toHexString()}`
-  } catch {
+  } catch (error) {
+    if (!isAnswer(error)) throw error
     return ''
   }
 }
@@ -131,7 +132,8 @@ async function clusterId(client: MongoClient): Promise<string> {
     const version = await client.db('config').collection('version').findOne()
     const id = version?.['clusterId'] as ObjectId | undefined
     return id === undefined ? 'sharded' : `sharded/${id.toHexString()}`
-  } catch {
+  } catch (error) {
+    if (!isAnswer(error)) throw error
     return 'sharded'
   }
 }
